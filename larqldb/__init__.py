@@ -1,0 +1,1 @@
+"""larqldb: a transformer language model as one SQLite file, queried with SQL and LQL."""

@@ -1,0 +1,167 @@
+"""Every exception larqldb raises, as one tree under the classes of PEP 249.
+
+    Exception
+    ├── Warning
+    └── Error                              sqlite_errorcode, sqlite_errorname where SQLite reported it
+        ├── InterfaceError                 the API was used wrongly (a closed cursor, a bad parameter type)
+        └── DatabaseError
+            ├── DataError
+            │   ├── BadModelFile           a model file that cannot be read
+            │   └── BadTensor              a tensor whose numbers cannot be used
+            ├── OperationalError
+            │   ├── SourceNotFound         no model where the source says
+            │   ├── OutputExists           the path to write to is taken
+            │   ├── OutputFailed           writing failed: disk full, no permission
+            │   ├── OutputBusy             another process is writing the same output
+            │   ├── NotAVindex             the file is something else
+            │   ├── NewerVindex            the file was written by a newer larqldb
+            │   ├── DamagedVindex          the file is cut short or its checksums do not match
+            │   └── MissingPart            the vindex was extracted without what a statement needs
+            ├── IntegrityError
+            ├── InternalError
+            ├── ProgrammingError
+            │   └── LQLSyntaxError         line, column, hint
+            └── NotSupportedError
+                └── UnsupportedModel       an architecture, config key or tensor type that is not implemented
+
+A class with a ``template`` builds its message from named facts: ``raise NotAVindex(path=p, what="a text file")``.
+The facts stay on the exception as attributes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Warning(Exception):  # noqa: A001, N818 - the name is PEP 249's
+    """Important warnings, such as data truncation (PEP 249)."""
+
+
+class Error(Exception):
+    """Base of every error larqldb raises (PEP 249).
+
+    ``sqlite_errorcode`` (extended result code) and ``sqlite_errorname`` are set when SQLite reported the error, as in
+    the standard library's ``sqlite3``; otherwise they are None.
+    """
+
+    template: ClassVar[str] = ""
+    sqlite_errorcode: int | None = None
+    sqlite_errorname: str | None = None
+
+    def __init__(self, *args: object, **facts: Any) -> None:
+        self.__dict__.update(facts)
+        super().__init__(*((self.template.format(**facts),) if facts else args))
+
+
+class InterfaceError(Error):
+    """The interface was used wrongly, rather than the database (PEP 249)."""
+
+
+class DatabaseError(Error):
+    """Errors of the database (PEP 249)."""
+
+
+class DataError(DatabaseError):
+    """The data cannot be processed: out of range, of the wrong kind (PEP 249)."""
+
+
+class BadModelFile(DataError):
+    """A model file that cannot be read; facts: path, problem, remedy."""
+
+    template = "{path}: {problem}. {remedy}"
+
+
+class BadTensor(DataError):
+    """A tensor whose numbers cannot be used; facts: tensor, problem, remedy."""
+
+    template = "tensor {tensor}: {problem}. {remedy}"
+
+
+class OperationalError(DatabaseError):
+    """The database's operation failed, not necessarily by the programmer's fault (PEP 249)."""
+
+
+class SourceNotFound(OperationalError):
+    """There is no model where the source says; facts: source, remedy."""
+
+    template = "no model at {source}. {remedy}"
+
+
+class OutputExists(OperationalError):
+    """The path to write to is taken; facts: path."""
+
+    template = "{path} exists already. Choose another name, or remove it first"
+
+
+class OutputFailed(OperationalError):
+    """Writing an output failed and nothing is left under its name; facts: path, problem."""
+
+    template = "could not write {path}: {problem}. Nothing was left behind; make room or choose another place"
+
+
+class OutputBusy(OperationalError):
+    """Another process is writing the same output; facts: path."""
+
+    template = "another process is writing {path} right now. Wait for it, or choose another name"
+
+
+class NotAVindex(OperationalError):
+    """The file is not a vindex; facts: path, what."""
+
+    template = "{path} is {what}, not a vindex. Make one with: larqldb extract SOURCE -o NAME.vindex"
+
+
+class NewerVindex(OperationalError):
+    """The file was written by a newer larqldb; facts: path, version, known."""
+
+    template = "{path} has schema version {version}; this larqldb knows up to {known}. Upgrade larqldb to open it"
+
+
+class DamagedVindex(OperationalError):
+    """The file is cut short or its contents do not match their checksums; facts: path, problem."""
+
+    template = "{path} is damaged: {problem}. Extract it again or restore a copy"
+
+
+class MissingPart(OperationalError):
+    """The vindex lacks what a statement needs; facts: statement, part, remedy."""
+
+    template = "{statement} needs {part}, which this vindex does not hold. {remedy}"
+
+
+class IntegrityError(DatabaseError):
+    """A constraint of the database would be violated (PEP 249)."""
+
+
+class InternalError(DatabaseError):
+    """The database reached a state it should not be in (PEP 249)."""
+
+
+class ProgrammingError(DatabaseError):
+    """A mistake in the statement or its parameters (PEP 249)."""
+
+
+class LQLSyntaxError(ProgrammingError):
+    """A statement that is not LQL: says where (1-based line and column) and what was expected.
+
+    Attributes: ``problem`` (one sentence), ``line``, ``column``, ``text`` (the offending line of the statement),
+    ``hint`` (a suggestion, or None).
+    """
+
+    def __init__(self, problem: str, *, line: int, column: int, text: str, hint: str | None = None) -> None:
+        self.problem, self.line, self.column, self.text, self.hint = problem, line, column, text, hint
+        start = max(0, column - 60)  # a long line is shown around the error only
+        shown = text[start : column + 40]
+        caret = " " * (column - 1 - start) + "^"
+        tail = f"\n{hint}" if hint else ""
+        super().__init__(f"{problem} (line {line}, column {column})\n  {shown}\n  {caret}{tail}")
+
+
+class NotSupportedError(DatabaseError):
+    """A feature that is not supported (PEP 249)."""
+
+
+class UnsupportedModel(NotSupportedError):
+    """A model this larqldb cannot represent; facts: what (the config key, tensor or architecture), why, remedy."""
+
+    template = "{what} is not supported: {why}. {remedy}"
