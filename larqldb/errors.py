@@ -15,6 +15,7 @@
             │   ├── OutputBusy             another process is writing the same output
             │   ├── NotAVindex             the file is something else
             │   ├── NewerVindex            the file was written by a newer larqldb
+        │   ├── OutdatedVindex         the file needs a migration and may not be written
             │   ├── DamagedVindex          the file is cut short or its checksums do not match
             │   └── MissingPart            the vindex was extracted without what a statement needs
             ├── IntegrityError
@@ -33,7 +34,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 
-class Warning(Exception):  # noqa: A001, N818 - the name is PEP 249's
+class Warning(Exception):  # noqa: A001 - the name is PEP 249's
     """Important warnings, such as data truncation (PEP 249)."""
 
 
@@ -115,6 +116,15 @@ class NewerVindex(OperationalError):
     """The file was written by a newer larqldb; facts: path, version, known."""
 
     template = "{path} has schema version {version}; this larqldb knows up to {known}. Upgrade larqldb to open it"
+
+
+class OutdatedVindex(OperationalError):
+    """The file's schema is older and it may not be written; facts: path, version, known."""
+
+    template = (
+        "{path} has schema version {version}, older than {known}, and is read-only. "
+        "Open a copy that can be written once: that brings it up to date"
+    )
 
 
 class DamagedVindex(OperationalError):

@@ -1,0 +1,1 @@
+"""The file: opening it, its schema, its tensors, its checksums."""

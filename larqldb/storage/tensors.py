@@ -1,0 +1,187 @@
+"""Tensors as rows: whole ones in chunks, feed-forward ones as a BLOB per feature and direction.
+
+``gate``, ``up`` and ``down`` are feature-major in the file (down transposed), so one feature is three contiguous
+BLOBs. A tensor's checksum is that of its bytes as the source had them, [out, in].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from larqldb.errors import DamagedVindex, MissingPart
+from larqldb.storage.dtypes import NUMPY
+
+if TYPE_CHECKING:
+    import apsw
+
+CHUNK_BYTES = 1 << 22
+DIRECTIONS = ("gate", "up", "down")
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A row of ``tensors``: shape as in the source, ``storage`` one of chunks, features, absent."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    layer: int | None
+    role: str
+    storage: str
+    sha256: str
+    quantisation: str | None = None
+    rounding: float | None = None
+
+
+class TensorStore:
+    """Reads and writes the tensors of one open database."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+
+    def tensors(self) -> Iterator[StoredTensor]:
+        """All tensors, by name."""
+        for row in self.db.execute(
+            "SELECT name, dtype, shape, layer, role, storage, sha256, quantisation, rounding FROM tensors ORDER BY name"
+        ):
+            yield StoredTensor(row[0], row[1], tuple(json.loads(row[2])), *row[3:])
+
+    def find(self, role: str, layer: int | None) -> StoredTensor | None:
+        """The tensor that plays a role in a layer, if the model has one."""
+        row = self.db.execute(
+            "SELECT name, dtype, shape, layer, role, storage, sha256, quantisation, rounding FROM tensors "
+            "WHERE role = ? AND layer IS ?",
+            (role, layer),
+        ).fetchone()
+        return StoredTensor(row[0], row[1], tuple(json.loads(row[2])), *row[3:]) if row else None
+
+    def read(self, tensor: StoredTensor) -> Array:
+        """A tensor's numbers in its dtype and its source's shape; ``down`` is a transposed view.
+
+        Raises MissingPart where the vindex was extracted without it and DamagedVindex where bytes are missing.
+        """
+        if tensor.storage == "features":
+            matrix = self.read_direction(tensor)
+            return matrix.T if tensor.role == "down" else matrix
+        if tensor.storage == "absent":
+            raise _missing(tensor)
+        size = int(np.prod(tensor.shape, dtype=np.int64)) * NUMPY[tensor.dtype].itemsize
+        buffer, filled = bytearray(size), 0
+        for (data,) in self.db.execute(
+            "SELECT data FROM tensor_chunks WHERE tensor = ? ORDER BY chunk", (tensor.name,)
+        ):
+            if filled + len(data) > size:
+                raise self._damaged(f"tensor {tensor.name} holds more than its {size} bytes")
+            buffer[filled : filled + len(data)] = data
+            filled += len(data)
+        if filled != size:
+            raise self._damaged(f"tensor {tensor.name} holds {filled} of its {size} bytes")
+        return np.frombuffer(buffer, NUMPY[tensor.dtype]).reshape(tensor.shape)
+
+    def read_direction(self, tensor: StoredTensor) -> Array:
+        """The gate, up or down vectors of a layer's features, [features, hidden], in the stored dtype."""
+        if tensor.storage == "absent":
+            raise _missing(tensor)
+        features, hidden = tensor.shape if tensor.role != "down" else tensor.shape[::-1]
+        dtype = NUMPY[tensor.dtype]
+        buffer, width, filled = bytearray(features * hidden * dtype.itemsize), hidden * dtype.itemsize, 0
+        if tensor.role not in DIRECTIONS:
+            raise ValueError(tensor.role)
+        for (data,) in self.db.execute(
+            f"SELECT {tensor.role} FROM feature_vectors WHERE layer = ? AND feature < ? ORDER BY feature",
+            (tensor.layer, features),
+        ):
+            if data is None or len(data) != width:
+                raise self._damaged(
+                    f"{tensor.role} of layer {tensor.layer} feature {filled // width} is not {width} bytes"
+                )
+            buffer[filled : filled + width] = data
+            filled += width
+        if filled != len(buffer):
+            raise self._damaged(f"layer {tensor.layer} has {filled // width} of its {features} features")
+        return np.frombuffer(buffer, dtype).reshape(features, hidden)
+
+    def weights(self, role: str, layer: int | None) -> Array:
+        """The array of a role in a layer as the network wants it: [out, in], ``down`` feature-major [features, hidden].
+
+        Raises MissingPart where this vindex does not hold it, KeyError where the model has no such tensor.
+        """
+        tensor = self.find(role, layer)
+        if tensor is None:
+            raise KeyError((role, layer))
+        return self.read_direction(tensor) if tensor.storage == "features" else self.read(tensor)
+
+    def write_chunks(self, name: str, array: Array) -> None:
+        """Store a whole tensor's bytes; its row in ``tensors`` must exist."""
+        view = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+        rows = (
+            (name, i, view[start : start + CHUNK_BYTES]) for i, start in enumerate(range(0, len(view), CHUNK_BYTES))
+        )
+        self.db.executemany("INSERT INTO tensor_chunks VALUES (?, ?, ?)", rows)
+
+    def write_features(self, layer: int, directions: Mapping[str, Array | None]) -> None:
+        """Store a layer's feature vectors: gate, up, down, each [features, hidden] contiguous or None."""
+        count = max(len(a) for a in directions.values() if a is not None)
+        columns = [_rows(directions.get(name), count) for name in DIRECTIONS]
+        self.db.executemany(
+            "INSERT INTO feature_vectors (layer, feature, gate, up, down) VALUES (?, ?, ?, ?, ?)",
+            ((layer, i, *vectors) for i, vectors in enumerate(zip(*columns, strict=True))),
+        )
+
+    def add(self, tensor: StoredTensor) -> None:
+        """Write a tensor's row."""
+        self.db.execute(
+            "INSERT INTO tensors (name, dtype, shape, layer, role, storage, sha256, quantisation, rounding) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                tensor.name,
+                tensor.dtype,
+                json.dumps(tensor.shape),
+                tensor.layer,
+                tensor.role,
+                tensor.storage,
+                tensor.sha256,
+                tensor.quantisation,
+                tensor.rounding,
+            ),
+        )
+
+    def _damaged(self, problem: str) -> DamagedVindex:
+        return DamagedVindex(path=self.db.filename or "the database", problem=problem)
+
+
+def sha256(array: Array) -> str:
+    """Checksum of an array's bytes in row-major order, hexadecimal."""
+    return hashlib.sha256(as_bytes(array)).hexdigest()
+
+
+def as_bytes(array: Array) -> memoryview:
+    """An array's bytes in row-major order, without a copy where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _rows(matrix: Array | None, count: int) -> Iterator[bytes | memoryview | None]:
+    """Each row's bytes, without copying; None for every row of an absent matrix."""
+    if matrix is None:
+        yield from (None for _ in range(count))
+        return
+    view = as_bytes(matrix)
+    width = len(view) // count
+    for start in range(0, len(view), width):
+        yield view[start : start + width]
+
+
+def _missing(tensor: StoredTensor) -> MissingPart:
+    return MissingPart(
+        statement="this",
+        part=f"tensor {tensor.name}",
+        remedy="Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
+    )
