@@ -7,7 +7,8 @@
         └── DatabaseError
             ├── DataError
             │   ├── BadModelFile           a model file that cannot be read
-            │   └── BadTensor              a tensor whose numbers cannot be used
+            │   ├── BadTensor              a tensor whose numbers cannot be used
+            │   └── BadPrompt              a prompt the model cannot read
             ├── OperationalError
             │   ├── SourceNotFound         no model where the source says
             │   ├── OutputExists           the path to write to is taken
@@ -23,6 +24,7 @@
             ├── ProgrammingError
             │   └── LQLSyntaxError         line, column, hint
             └── NotSupportedError
+                ├── NotAQuery              a command of LQL, where a query is needed
                 └── UnsupportedModel       an architecture, config key or tensor type that is not implemented
 
 A class with a ``template`` builds its message from named facts: ``raise NotAVindex(path=p, what="a text file")``.
@@ -76,6 +78,12 @@ class BadTensor(DataError):
     """A tensor whose numbers cannot be used; facts: tensor, problem, remedy."""
 
     template = "tensor {tensor}: {problem}. {remedy}"
+
+
+class BadPrompt(DataError):
+    """A prompt the model cannot read: empty, too long, not its tokens; facts: problem, remedy."""
+
+    template = "{problem}. {remedy}"
 
 
 class OperationalError(DatabaseError):
@@ -169,6 +177,12 @@ class LQLSyntaxError(ProgrammingError):
 
 class NotSupportedError(DatabaseError):
     """A feature that is not supported (PEP 249)."""
+
+
+class NotAQuery(NotSupportedError):
+    """A statement with no SELECT of its own, where one is asked for; facts: statement."""
+
+    template = "{statement} is a command, not a query: there is no SQL for it. Run it with execute()"
 
 
 class UnsupportedModel(NotSupportedError):

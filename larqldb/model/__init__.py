@@ -1,0 +1,1 @@
+"""The network: architectures, tokenizer, ONNX graphs, running them. Knows arrays, never SQL."""

@@ -1,0 +1,133 @@
+"""Running a network: float32 weights loaded once, logits for token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import onnxruntime as ort
+
+from larqldb.errors import BadPrompt, BadTensor
+from larqldb.model import graph
+from larqldb.model.architectures import tensors
+from larqldb.model.network import NORMS
+from larqldb.model.rotary import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from larqldb.model.network import Network
+
+Weights = Callable[[str, int | None], "NDArray[Any]"]
+"""(role, layer) → the tensor in its stored dtype, [out, in]; ``down`` comes feature-major, [ffn, hidden]."""
+
+QUIET = 4  # ONNX Runtime's severity "fatal": its errors reach the user as exceptions, not as lines on stderr
+
+
+class Runner:
+    """A network ready to run on the CPU.
+
+    ``weights`` is asked once for each tensor; ``threads`` defaults to the number of cores. Names of intermediate
+    results in ``expose`` (see ``graph.observable``) come back from ``observe``. Runners may be shared by threads.
+    Raises BadTensor when a tensor's shape is not the network's.
+    """
+
+    def __init__(
+        self, network: Network, weights: Weights, *, threads: int | None = None, expose: Iterable[str] = ()
+    ) -> None:
+        self.network = network
+        self._expose = tuple(expose)
+        arrays = _load(network, weights)
+        self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}  # no copies
+        options = ort.SessionOptions()
+        options.log_severity_level = QUIET
+        options.intra_op_num_threads = threads or 0
+        model = graph.build(network, expose=self._expose).SerializeToString()
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._tables: dict[str, NDArray[np.float32]] = {}
+
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits of the token after ``ids``: float32 [vocab]. Raises BadPrompt."""
+        logits: NDArray[np.float32] = self._run(ids, [-1], ["logits"])["logits"][0, 0]
+        return logits
+
+    def all_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits of the token after each of ``ids``: float32 [positions, vocab]. Raises BadPrompt."""
+        logits: NDArray[np.float32] = self._run(ids, range(len(ids)), ["logits"])["logits"][0]
+        return logits
+
+    def observe(self, ids: Sequence[int]) -> dict[str, NDArray[np.float32]]:
+        """The exposed results by name, without the batch axis (shapes: ``graph.observable``). Raises BadPrompt."""
+        return {name: array[0] for name, array in self._run(ids, [-1], self._expose).items()}
+
+    def _run(self, ids: Sequence[int], wanted: Sequence[int], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        network, count = self.network, len(ids)
+        _check(network, ids)
+        empty = np.empty((1, network.kv_heads, 0, graph.cache_width(network.head_dim)), np.float32)
+        feeds = {
+            "ids": np.array([ids], np.int64),
+            "wanted": np.array([wanted], np.int64),
+            "last": np.array([count - 1], np.int32),
+            "total": np.array(count, np.int32),
+            **self._rotary_tables(count),
+            **{f"past.layers.{layer}.{part}": empty for layer in range(network.layers) for part in ("key", "value")},
+        }
+        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
+        results = self._session.run_with_ort_values(list(outputs), {**values, **self._weights})
+        return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
+
+    def _rotary_tables(self, positions: int) -> dict[str, NDArray[np.float32]]:
+        """Cosine and sine tables of at least ``positions`` rows, kept between calls and doubled when too short."""
+        kept = self._tables  # read once: another thread may replace it, never change it
+        if not kept or len(kept["cos.0"]) < positions:
+            rows = max(256, 1 << (positions - 1).bit_length())
+            width = graph.cache_width(self.network.head_dim)
+            pairs = [tables(rotary, self.network.head_dim, rows, width) for rotary in self.network.rotaries]
+            kept = {f"{part}.{i}": pair[j] for i, pair in enumerate(pairs) for j, part in enumerate(("cos", "sin"))}
+            self._tables = kept
+        return kept
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The array as contiguous float32; itself when it is that already."""
+    if array.dtype == ml_dtypes.bfloat16:  # the upper half of a float32; ml_dtypes' own cast is several times slower
+        return (np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _load(network: Network, weights: Weights) -> dict[str, NDArray[np.float32]]:
+    """Every weight by its name in the graph."""
+    loaded = {}
+    for slot in tensors(network):
+        array = as_float32(weights(slot.role, slot.layer))
+        shape = graph.weight_shape(network, slot.role)
+        if array.shape != shape:
+            raise BadTensor(
+                tensor=slot.name,
+                problem=f"its shape is {list(array.shape)}, config.json says {list(shape)}",
+                remedy="The weights and config.json belong to different models, or one of them is damaged",
+            )
+        if slot.role in NORMS and network.norm_offset:
+            array = np.float32(network.norm_offset) + array
+        loaded[graph.weight_name(slot.role, slot.layer)] = array
+    return loaded
+
+
+def _check(network: Network, ids: Sequence[int]) -> None:
+    if len(ids) == 0:
+        raise BadPrompt(problem="the prompt has no tokens", remedy="Give at least one character")
+    if len(ids) > network.context:
+        raise BadPrompt(
+            problem=f"the prompt has {len(ids)} tokens, the model reads at most {network.context}",
+            remedy="Shorten the prompt",
+        )
+    outside = next((i for i in ids if not 0 <= i < network.vocab), None)
+    if outside is not None:
+        raise BadPrompt(
+            problem=f"token id {outside} is not in the model's vocabulary of {network.vocab}",
+            remedy="Check that tokenizer.json belongs to the model",
+        )
