@@ -41,9 +41,9 @@ def verify(db: apsw.Connection, progress: Callable[[str], None] = lambda _: None
                 yield "integrity_check", str(line)
         for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
             yield "foreign_key_check", f"{table} row {row} refers to a missing row of {parent}"
-        recorded = {version: digest for version, digest in db.execute("SELECT version, sha256 FROM migrations")}
+        recorded = db.execute("SELECT version, sha256 FROM migrations").fetchall()
         for migration in migrations():
-            if recorded.get(migration.version) != migration.sha256:
+            if (migration.version, migration.sha256) not in recorded:
                 yield "migrations", f"version {migration.version} is not the one this larqldb has"
         store = TensorStore(db)
         tensors = list(store.tensors())

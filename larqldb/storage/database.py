@@ -36,11 +36,11 @@ def open_database(path: str | os.PathLike[str], *, read_only: bool = False) -> a
     """
     name = os.fspath(path)
     if name == MEMORY:
-        db = apsw.Connection(MEMORY)
-        set_file_pragmas(db)
-        migrate(db)
-        set_connection_pragmas(db)
-        return db
+        memory = apsw.Connection(MEMORY)
+        set_file_pragmas(memory)
+        migrate(memory)
+        set_connection_pragmas(memory)
+        return memory
     if not Path(name).exists():
         raise SourceNotFound(source=name, remedy=EXTRACT_HINT)
     if Path(name).is_dir():
@@ -52,6 +52,7 @@ def open_database(path: str | os.PathLike[str], *, read_only: bool = False) -> a
         db.set_busy_timeout(BUSY_MS)
         check(db, name)
         set_connection_pragmas(db)
+        db.pragma("mmap_size", 1 << 40)  # bytes; SQLite lowers it to its own maximum
     except BaseException as problem:
         if db is not None:
             db.close()
@@ -104,5 +105,4 @@ def set_file_pragmas(db: apsw.Connection) -> None:
 def set_connection_pragmas(db: apsw.Connection) -> None:
     """Per-connection settings; the journal mode stays SQLite's default, which leaves one file at rest."""
     db.pragma("foreign_keys", True)
-    db.pragma("mmap_size", 1 << 40)  # bytes; SQLite lowers it to its own maximum
     db.config(apsw.SQLITE_DBCONFIG_DQS_DML, 1)  # LQL: "a string" where no column has that name

@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +42,8 @@ class Migration:
 @cache
 def migrations() -> tuple[Migration, ...]:
     """All migrations in order, from the wheel or, in a checkout, from the folder beside the package."""
-    folder = resources.files("larqldb").joinpath("migrations")
-    if not folder.is_dir():
-        folder = Path(__file__).resolve().parents[2] / "migrations"
+    package = Path(__file__).resolve().parents[1]
+    folder = next(place / "migrations" for place in (package, package.parent) if (place / "migrations").is_dir())
     found = []
     for file in folder.iterdir():
         if file.name.endswith(".sql"):

@@ -121,10 +121,8 @@ class TensorStore:
 
     def write_chunks(self, name: str, array: Array) -> None:
         """Store a whole tensor's bytes; its row in ``tensors`` must exist."""
-        view = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
-        rows = (
-            (name, i, view[start : start + CHUNK_BYTES]) for i, start in enumerate(range(0, len(view), CHUNK_BYTES))
-        )
+        view, starts = as_bytes(array), range(0, array.nbytes, CHUNK_BYTES)
+        rows = ((name, chunk, view[start : start + CHUNK_BYTES]) for chunk, start in enumerate(starts))
         self.db.executemany("INSERT INTO tensor_chunks VALUES (?, ?, ?)", rows)
 
     def write_features(self, layer: int, directions: Mapping[str, Array | None]) -> None:

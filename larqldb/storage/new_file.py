@@ -1,0 +1,95 @@
+"""Writing a whole vindex: it appears under its name complete and on disk, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import apsw
+
+from larqldb.errors import OutputBusy, OutputExists, OutputFailed
+from larqldb.storage.database import create_database
+
+
+@contextmanager
+def new_vindex(path: str | os.PathLike[str]) -> Iterator[apsw.Connection]:
+    """A database that becomes ``path`` when the block ends without an error, and is removed when it does not.
+
+    It is written to ``.NAME.partial`` beside its place; what a killed process left there is removed first. Raises
+    OutputExists, OutputBusy (another process is writing the same file) or OutputFailed (disk full, no permission).
+    """
+    target = Path(path)
+    if target.exists() or target.is_symlink():
+        raise OutputExists(path=target)
+    if not target.parent.is_dir():
+        raise OutputFailed(path=target, problem=f"there is no folder {target.parent}")
+    partial = target.with_name(f".{target.name}.partial")
+    _remove_leftover(partial, target)
+    db: apsw.Connection | None = None
+    try:
+        db = create_database(partial)
+        with db:
+            yield db
+        db.execute("PRAGMA optimize")
+        db.close()
+        _publish(partial, target)
+    except BaseException as problem:
+        if db is not None:
+            with suppress(apsw.Error):
+                db.close()
+        if isinstance(problem, apsw.BusyError):
+            raise OutputBusy(path=target) from None
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(problem, apsw.FullError | apsw.IOError | apsw.CantOpenError | OSError):
+            raise OutputFailed(path=target, problem=_reason(problem)) from problem
+        raise
+
+
+def _remove_leftover(partial: Path, target: Path) -> None:
+    """Remove what a killed process left; refuse when a living one still holds SQLite's lock on it."""
+    if not partial.exists():
+        return
+    db = apsw.Connection(os.fspath(partial))
+    try:
+        db.execute("BEGIN EXCLUSIVE")
+    except apsw.BusyError:
+        raise OutputBusy(path=target) from None
+    except apsw.Error:
+        pass  # half-written: whatever it is, nobody is writing it
+    finally:
+        db.close(force=True)
+    partial.unlink(missing_ok=True)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Give a file that is safely on disk its name, never over an existing file."""
+    _sync(partial)
+    try:
+        os.link(partial, target)
+        partial.unlink()
+    except FileExistsError:
+        raise OutputExists(path=target) from None
+    except OSError:  # no hard links on this filesystem
+        if target.exists():
+            raise OutputExists(path=target) from None
+        partial.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _reason(problem: BaseException) -> str:
+    if isinstance(problem, apsw.FullError):
+        return "the disk is full, or a size limit was reached"
+    if isinstance(problem, OSError):
+        return problem.strerror or str(problem)
+    return str(problem)
