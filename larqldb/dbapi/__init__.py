@@ -1,0 +1,47 @@
+"""PEP 249 over apsw: the module's constants, ``connect``, Connection, Cursor, type objects and constructors.
+
+apsw objects are held, not subclassed. SQL reaches SQLite byte for byte; LQL is lowered to SQL first, or run by Python
+where it is a command.
+"""
+
+from larqldb.dbapi.connection import Connection, connect
+from larqldb.dbapi.cursor import Cursor
+from larqldb.dbapi.types import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+)
+
+apilevel = "2.0"
+paramstyle = "qmark"  # ":name" with a mapping is accepted too
+threadsafety = 1  # threads may share the module, not a connection
+
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "Date",
+    "DateFromTicks",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]

@@ -1,0 +1,185 @@
+"""Connection: one vindex, open for SQL and LQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+
+import apsw
+
+from larqldb import errors
+from larqldb.dbapi.cursor import Cursor
+from larqldb.dbapi.failures import translate
+from larqldb.dbapi.parameters import Parameters
+from larqldb.dbapi.statements import to_sql
+from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError
+from larqldb.functions import register
+from larqldb.functions.session import Session
+from larqldb.storage.database import open_database
+
+PRECISIONS = ("float32",)
+
+
+def connect(
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    precision: str = "float32",
+    walk: str | None = None,
+    cache_mb: int = 256,
+) -> Connection:
+    """Open a vindex for SQL and LQL; ``:memory:`` gives an empty one.
+
+    This costs milliseconds: the model's weights load at the first statement that needs them. ``cache_mb`` bounds
+    what feature vectors may take in memory between statements, in MiB. Raises SourceNotFound, NotAVindex, NewerVindex, OutdatedVindex or DamagedVindex where
+    the file is not one to open, NotSupportedError for a ``precision`` other than float32 and for any ``walk``.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InterfaceError(f"a path must be text or a Path, not {type(path).__name__}")
+    if precision not in PRECISIONS:
+        raise NotSupportedError(f"precision={precision!r} is not available in this version; it has 'float32' only")
+    if walk is not None:
+        raise NotSupportedError(f"walk={walk!r} is not available in this version; leave it out for the whole network")
+    if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
+        raise InterfaceError(f"cache_mb must be a whole number of MiB from 1 up, not {cache_mb!r}")
+    return Connection(os.fspath(path), read_only=read_only, cache_mb=cache_mb)
+
+
+class Connection:
+    """A PEP 249 connection; make one with ``larqldb.connect``.
+
+    A transaction begins by itself before the first INSERT, UPDATE, DELETE or REPLACE and lasts until ``commit`` or
+    ``rollback``; BEGIN and SAVEPOINT may also be written out. ``with connection:`` commits, or rolls back on an
+    exception, and leaves the connection open, as in the standard library's sqlite3. Closing rolls back.
+
+    ``session`` is the model behind it. A connection may move between threads, but serves one at a time; two at once raise ProgrammingError.
+    """
+
+    Warning = errors.Warning
+    Error = errors.Error
+    InterfaceError = errors.InterfaceError
+    DatabaseError = errors.DatabaseError
+    DataError = errors.DataError
+    OperationalError = errors.OperationalError
+    IntegrityError = errors.IntegrityError
+    InternalError = errors.InternalError
+    ProgrammingError = errors.ProgrammingError
+    NotSupportedError = errors.NotSupportedError
+
+    def __init__(self, path: str, *, read_only: bool, cache_mb: int) -> None:
+        self._database: apsw.Connection | None = None
+        self._read_only = read_only
+        self._cache_mb = cache_mb
+        self._open(path)
+
+    @property
+    def database(self) -> apsw.Connection:
+        """The apsw connection underneath, for what PEP 249 has no words for; ProgrammingError when closed."""
+        if self._database is None:
+            raise ProgrammingError("the connection is closed")
+        return self._database
+
+    @property
+    def path(self) -> str:
+        """The file's name as it was given to ``connect`` or USE."""
+        return self._path
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether there is something to commit or roll back."""
+        return self.database.in_transaction
+
+    def cursor(self) -> Cursor:
+        """A new cursor."""
+        return Cursor(self)
+
+    def execute(self, operation: str, parameters: Parameters = (), /) -> Cursor:
+        """Run one statement on a new cursor and return the cursor."""
+        return Cursor(self).execute(operation, parameters)
+
+    def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters], /) -> Cursor:
+        """Run a statement for each set of parameters on a new cursor and return the cursor."""
+        return Cursor(self).executemany(operation, seq_of_parameters)
+
+    def executescript(self, sql_script: str, /) -> Cursor:
+        """Run several statements on a new cursor and return the cursor."""
+        return Cursor(self).executescript(sql_script)
+
+    def to_sql(self, operation: str, /) -> str:
+        """The SQL that a statement of LQL becomes; plain SQL comes back as it is."""
+        self.database  # noqa: B018 - raises where closed
+        return to_sql(operation)
+
+    def commit(self) -> None:
+        """Make the open transaction permanent; does nothing where there is none."""
+        self._end("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the open transaction; does nothing where there is none."""
+        self._end("ROLLBACK")
+
+    def interrupt(self) -> None:
+        """End the statement that another thread is running on this connection: it raises OperationalError."""
+        self.database.interrupt()
+
+    def close(self) -> None:
+        """Close the file; an open transaction is rolled back. May be called again."""
+        database, self._database = self._database, None
+        if database is not None:
+            database.close(True)
+
+    def require_no_transaction(self) -> None:
+        """Raise ProgrammingError where leaving the file would lose changes."""
+        if self.in_transaction:
+            raise ProgrammingError("USE would lose the open transaction; commit or roll back first")
+
+    def switch(self, path: str) -> None:
+        """Turn to another file, as USE does; ProgrammingError while a transaction is open."""
+        self.require_no_transaction()
+        left = self.database
+        self._open(path)
+        left.close(True)
+
+    def __enter__(self) -> Connection:
+        self.database  # noqa: B018 - raises where closed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self.commit()
+            except BaseException:
+                with suppress(errors.Error):
+                    self.rollback()
+                raise
+        else:
+            self.rollback()
+
+    def __repr__(self) -> str:
+        state = "" if self._database is not None else ", closed"
+        return f"<larqldb.Connection {self._path!r}{state}>"
+
+    def _open(self, path: str) -> None:
+        try:
+            database = open_database(path, read_only=self._read_only)
+        except apsw.Error as problem:
+            raise translate(problem, "") from None
+        try:
+            session = Session(database, cache_mb=self._cache_mb)
+            register(database, session)
+        except BaseException:
+            database.close(True)
+            raise
+        self._database, self.session, self._path = database, session, path
+
+    def _end(self, statement: str) -> None:
+        database = self.database
+        if database.in_transaction:
+            try:
+                database.execute(statement)
+            except apsw.Error as problem:
+                raise translate(problem, "", database) from None

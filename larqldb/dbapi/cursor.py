@@ -1,0 +1,230 @@
+"""Cursor: runs a statement and hands out its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import apsw
+
+from larqldb.dbapi.commands import run_command
+from larqldb.dbapi.failures import translate
+from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings
+from larqldb.dbapi.statements import plan, script
+from larqldb.dbapi.watch import Description, Watch
+from larqldb.errors import Error, ProgrammingError
+
+if TYPE_CHECKING:
+    from larqldb.dbapi.connection import Connection
+
+Row = tuple[Any, ...]
+
+
+class Cursor:
+    """A PEP 249 cursor.
+
+    Rows are tuples, read from the file as they are fetched. ``description`` is set for every statement that gives
+    rows, also when it gives none; its ``type_code`` is the column's declared type. ``rowcount`` is the number of rows
+    a statement changed, -1 for those that change none. ``lastrowid`` is the rowid of the last row inserted.
+    """
+
+    arraysize = 1
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self._description: Description | None = None
+        self._rows: Iterator[Row] | None = None
+        self._attach(connection.database)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection this cursor was made by; ProgrammingError when the cursor is closed."""
+        if self._connection is None:
+            raise ProgrammingError("the cursor is closed")
+        return self._connection
+
+    @property
+    def description(self) -> Description | None:
+        """One 7-tuple per column, name and declared type first; None when the last statement gives no rows."""
+        return self._description
+
+    def execute(self, operation: str, parameters: Parameters = (), /) -> Cursor:
+        """Run one statement of SQL or LQL and return this cursor.
+
+        Placeholders are ``?`` with a sequence, or ``:name`` with a mapping. A transaction begins before the first
+        INSERT, UPDATE, DELETE or REPLACE. Raises LQLSyntaxError with the place of a mistake, ProgrammingError for the
+        wrong number of parameters or a second statement, InterfaceError for a value SQLite cannot store.
+        """
+        self._ready()
+        todo = plan(operation)
+        given = bindings(parameters)
+        if todo.command is None:
+            self._run(todo.sql, given, operation)
+        else:
+            description, rows = run_command(todo.command, given, self.connection)
+            self._attach(self.connection.database)
+            self._description, self._rows = description, iter(rows)
+        return self
+
+    def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters], /) -> Cursor:
+        """Run an INSERT, UPDATE, DELETE or REPLACE once for each set of parameters.
+
+        ``rowcount`` is the total. The rows before one that fails stay, uncommitted.
+        """
+        self._ready()
+        todo = plan(operation)
+        if todo.command is not None or todo.sql is not operation:
+            raise ProgrammingError("executemany takes INSERT, UPDATE, DELETE and REPLACE only; use execute")
+        given: Bindings = ()
+
+        def converted() -> Iterator[Bindings]:
+            nonlocal given
+            for parameters in seq_of_parameters:
+                given = bindings(parameters)
+                yield given
+
+        self._watch.reset(operation, many=True)
+        try:
+            self._apsw.executemany(operation, converted())
+            self._finish()
+        except Exception as problem:
+            self._fail(problem, operation, given)
+        return self
+
+    def executescript(self, sql_script: str, /) -> Cursor:
+        """Run several statements separated by ``;``, SQL and LQL alike; their rows are discarded.
+
+        An open transaction is committed first, as in the standard library's sqlite3; statements then commit one by
+        one unless the script has its own BEGIN.
+        """
+        self._ready()
+        self.connection.commit()
+        for statement in script(sql_script):
+            self.execute(statement)
+            for _ in self._rows or ():
+                pass
+            if self._watch.began:
+                self.connection.commit()
+        self._description = self._rows = None
+        return self
+
+    def fetchone(self) -> Row | None:
+        """The next row, or None after the last one. Raises ProgrammingError where there is no result."""
+        rows = self._result()
+        try:
+            return next(rows, None)
+        except Exception as problem:
+            self._fail(problem, "", ())
+
+    def fetchmany(self, size: int | None = None) -> list[Row]:
+        """The next ``size`` rows (``arraysize`` where not given), fewer or none at the end."""
+        rows, wanted = self._result(), self.arraysize if size is None else size
+        try:
+            return list(islice(rows, max(0, wanted)))
+        except Exception as problem:
+            self._fail(problem, "", ())
+
+    def fetchall(self) -> list[Row]:
+        """All remaining rows."""
+        rows = self._result()
+        try:
+            return list(rows)
+        except Exception as problem:
+            self._fail(problem, "", ())
+
+    def __iter__(self) -> Iterator[Row]:
+        """The remaining rows, one by one."""
+        rows = self._result()
+        try:
+            yield from rows
+        except Exception as problem:
+            self._fail(problem, "", ())
+
+    def __next__(self) -> Row:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def close(self) -> None:
+        """End the statement and the cursor; anything else then raises ProgrammingError. May be called again."""
+        if self._connection is not None:
+            self._connection = self._rows = None
+            self._apsw.close(True)
+
+    def setinputsizes(self, sizes: Sequence[Any], /) -> None:
+        """Does nothing: SQLite needs no sizes (PEP 249)."""
+        self._ready()
+
+    def setoutputsize(self, size: int, column: int | None = None, /) -> None:
+        """Does nothing: SQLite needs no sizes (PEP 249)."""
+        self._ready()
+
+    def __enter__(self) -> Cursor:
+        self._ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, sql: str, given: Bindings, text: str) -> None:
+        """Run SQL; ``text`` is the statement as the user wrote it."""
+        watch = self._watch
+        watch.reset(sql)
+        try:
+            self._apsw.execute(sql, given)
+            self._description = watch.description
+            if watch.writes:
+                self._finish()
+            elif watch.description is not None:
+                self._rows = self._apsw
+        except Exception as problem:
+            self._fail(problem, text, given, lowered=sql is not text)
+
+    def _finish(self) -> None:
+        """Complete a statement that changes rows: what it returns is read at once, as it has changed all of them."""
+        watch = self._watch
+        self._description = watch.description
+        rows = list(self._apsw)
+        self._rows = iter(rows) if watch.description is not None else None
+        self.rowcount = watch.row_count()
+        if watch.inserts:
+            self.lastrowid = watch.db.last_insert_rowid()
+
+    def _fail(self, problem: Exception, text: str, given: Bindings, *, lowered: bool = False) -> NoReturn:
+        watch = self._watch
+        self._rows = None
+        error: Error | None = problem if isinstance(problem, Error) else None
+        if error is None and not watch.started:
+            error = binding_problem(problem, given, text)
+        watch.give_up()
+        if error is None:
+            error = translate(problem, text, watch.db, lowered=lowered)
+        raise error from None
+
+    def _ready(self) -> None:
+        """Forget the last statement; ProgrammingError where the cursor or its connection is closed."""
+        database = self.connection.database
+        self._description = self._rows = None
+        self.rowcount = -1
+        if database is not self._watch.db:
+            self._attach(database)
+
+    def _attach(self, database: apsw.Connection) -> None:
+        """Work on a database: the connection's own, which USE may have changed."""
+        self._watch = Watch(database)
+        self._apsw = database.cursor()
+        self._apsw.exec_trace = self._watch
+
+    def _result(self) -> Iterator[Row]:
+        self.connection.database  # noqa: B018 - raises where closed
+        rows = self._rows
+        if rows is None:
+            raise ProgrammingError("there are no rows to fetch: the last statement gave none, or none was run")
+        return rows
