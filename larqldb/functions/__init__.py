@@ -1,0 +1,100 @@
+"""What SQL can call on a connection: the table-valued functions, one table of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from larqldb.errors import NotSupportedError
+from larqldb.functions import browse, inference, properties
+from larqldb.functions import table_function as tables
+from larqldb.functions.table_function import TableFunction
+
+if TYPE_CHECKING:
+    import apsw
+
+    from larqldb.functions.session import Session
+
+__all__ = ["FUNCTIONS", "register"]
+
+Rows = Callable[..., Iterable[tuple[Any, ...]]]
+
+
+def _later(statement: str) -> Rows:
+    """Rows of a function whose statement parses but does not run yet: an error that names it."""
+
+    def rows(_: Session, **__: Any) -> Iterable[tuple[Any, ...]]:
+        raise NotSupportedError(f"{statement} is not available in this version of larqldb")
+
+    return rows
+
+
+_WALK = (
+    "layer INTEGER", "rank INTEGER", "feature INTEGER", "gate REAL", "activation REAL", "contribution REAL",
+    "token TEXT", "also TEXT", "relation TEXT",
+)  # fmt: skip
+
+# name → columns, arguments, how many of them are required, rows
+FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
+    "walk": (
+        _WALK,
+        ("prompt", "top", "mode", "first_layer", "last_layer", "relations_only"),
+        1,
+        browse.walk,
+    ),
+    "describe": (
+        ("relation TEXT", "target TEXT", "score REAL", "layer INTEGER", "feature INTEGER", "layers TEXT",
+         "hits INTEGER", "also TEXT", "band TEXT", "confidence REAL", "source TEXT"),
+        ("entity", "first_layer", "last_layer", "band", "relations_only", "detail"),
+        1,
+        browse.describe,
+    ),
+    "gate_match": (
+        ("layer INTEGER", "feature INTEGER", "score REAL", "distance REAL"),
+        ("query", "k", "layer"),
+        1,
+        browse.gate_match,
+    ),
+    "infer": (
+        ("rank INTEGER", "token TEXT", "token_id INTEGER", "probability REAL", "mode TEXT"),
+        ("prompt", "top", "mode"),
+        1,
+        inference.infer,
+    ),
+    "stats": (("property TEXT", "value"), ("path",), 0, properties.stats),
+    "explain_infer": (
+        _WALK, ("prompt", "top", "first_layer", "last_layer", "relations_only"), 1, _later("EXPLAIN INFER")
+    ),
+    "attention": (
+        ("layer INTEGER", "lens_token TEXT", "lens_probability REAL", "attended_token TEXT", "attended_weight REAL"),
+        ("prompt", "first_layer", "last_layer"),
+        1,
+        _later("EXPLAIN INFER … WITH ATTENTION"),
+    ),
+    "generate": (
+        ("text TEXT", "tokens INTEGER"), ("prompt", "max_tokens", "mode"), 1, _later("INFER … GENERATE")
+    ),
+    "trace": (
+        ("layer INTEGER", "position INTEGER", "token TEXT", "rank INTEGER", "probability REAL", "attn REAL",
+         "ffn REAL", "residual REAL", "who TEXT"),
+        ("prompt", "answer", "decompose", "first_layer", "last_layer", "positions"),
+        1,
+        _later("TRACE"),
+    ),
+    "diff": (
+        ("what TEXT", '"where" TEXT', "how_many INTEGER", "bytes INTEGER", "layer INTEGER", "relation TEXT"),
+        ("left_path", "right_path"),
+        0,
+        _later("DIFF"),
+    ),
+}  # fmt: skip
+
+BY_LAYER = frozenset({"walk", "gate_match", "explain_infer", "attention", "trace"})
+
+
+def register(db: apsw.Connection, session: Session) -> None:
+    """Make every function selectable on a connection; they load the model through ``session`` when first used."""
+    for name, (columns, arguments, required, rows) in FUNCTIONS.items():
+        function = TableFunction(name, columns, arguments, required, partial(rows, session), name in BY_LAYER)
+        tables.register(db, function)

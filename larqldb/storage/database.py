@@ -7,7 +7,9 @@ POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -106,3 +108,8 @@ def set_connection_pragmas(db: apsw.Connection) -> None:
     """Per-connection settings; the journal mode stays SQLite's default, which leaves one file at rest."""
     db.pragma("foreign_keys", True)
     db.config(apsw.SQLITE_DBCONFIG_DQS_DML, 1)  # LQL: "a string" where no column has that name
+
+
+def fetch(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    return db.execute(sql, parameters).fetchall()

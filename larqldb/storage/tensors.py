@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,40 @@ class TensorStore:
         if tensor is None:
             raise KeyError((role, layer))
         return self.read_direction(tensor) if tensor.storage == "features" else self.read(tensor)
+
+    def read_rows(self, role: str, rows: Sequence[int]) -> Array:
+        """Rows of a whole matrix outside the layers, such as the embeddings: [rows, width] in its dtype.
+
+        Reads only their bytes. Raises MissingPart, DamagedVindex, or KeyError where the model has no such tensor.
+        """
+        tensor = self.find(role, None)
+        if tensor is None:
+            raise KeyError(role)
+        if tensor.storage != "chunks":
+            raise _missing(tensor)
+        dtype, width = NUMPY[tensor.dtype], tensor.shape[1]
+        out = np.empty((len(rows), width), dtype)
+        for i, row in enumerate(rows):
+            out[i] = np.frombuffer(
+                self._read_bytes(tensor.name, row * width * dtype.itemsize, width * dtype.itemsize), dtype
+            )
+        return out
+
+    def _read_bytes(self, name: str, start: int, size: int) -> bytes:
+        """Some of a chunked tensor's bytes, which may span two chunks."""
+        found = b""
+        while len(found) < size:
+            chunk, offset = divmod(start + len(found), CHUNK_BYTES)
+            rowid = self.db.execute("SELECT rowid FROM tensor_chunks WHERE tensor = ? AND chunk = ?", (name, chunk)).get
+            part = b""
+            if rowid is not None:
+                with self.db.blob_open("main", "tensor_chunks", "data", int(rowid), False) as blob:
+                    blob.seek(min(offset, blob.length()))
+                    part = blob.read(size - len(found))
+            if not part:
+                raise self._damaged(f"tensor {name} ends before byte {start + size}")
+            found += part
+        return found
 
     def write_chunks(self, name: str, array: Array) -> None:
         """Store a whole tensor's bytes; its row in ``tensors`` must exist."""

@@ -1,0 +1,136 @@
+"""What functions on a connection share: the model's properties, tokenizer, vectors and network, loaded when needed."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from larqldb.errors import MissingPart, ProgrammingError
+from larqldb.storage.database import fetch
+from larqldb.storage.dtypes import as_float32
+from larqldb.storage.tensors import TensorStore
+
+if TYPE_CHECKING:
+    import apsw
+    from numpy.typing import NDArray
+
+    from larqldb.model.network import Network
+    from larqldb.model.runner import Runner
+    from larqldb.model.tokenizer import Tokenizer
+
+NO_MODEL = 'this vindex holds no model. Extract one with: EXTRACT MODEL "source" INTO "name.vindex", and USE that'
+
+_runners: WeakValueDictionary[str, Runner] = WeakValueDictionary()  # by fingerprint, for the whole process
+_loading = Lock()
+
+
+class Session:
+    """The model behind one connection. Weights are shared by the sessions of a process that have the same base.
+
+    ``cache_mb`` bounds what feature vectors may take in memory between statements.
+    """
+
+    def __init__(self, db: apsw.Connection, *, cache_mb: int = 256) -> None:
+        self.db = db
+        self.store = TensorStore(db)
+        self.cache_bytes = cache_mb << 20
+        self._matrices: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """The table ``model``; ProgrammingError where there is no model."""
+        properties = dict(fetch(self.db, "SELECT key, value FROM model"))
+        if "fingerprint" not in properties:
+            raise ProgrammingError('this vindex holds no model yet. Fill one with: EXTRACT MODEL "source" INTO "name"')
+        return properties
+
+    @cached_property
+    def network(self) -> Network:
+        """The architecture that config.json describes."""
+        from larqldb.model.architectures import resolve
+
+        return resolve(json.loads(self._file("config.json")))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        from larqldb.model.tokenizer import Tokenizer
+
+        names = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json")
+        return Tokenizer(dict(fetch(self.db, "SELECT name, content FROM files WHERE name IN (?, ?, ?, ?)", names)))
+
+    @cached_property
+    def runner(self) -> Runner:
+        """The network, its weights loaded; MissingPart where the vindex does not hold them all."""
+        from larqldb.model.runner import Runner
+
+        self.require("inference", "INFER", "attention weights and feature vectors of all layers")
+        key = str(self.model["fingerprint"])
+        with _loading:
+            runner = _runners.get(key)
+            if runner is None:
+                runner = _runners[key] = Runner(self.network, self.store.weights)
+        return runner
+
+    @property
+    def layers(self) -> range:
+        """The layers whose features the file holds."""
+        return range(self.model["first_layer"], self.model["last_layer"] + 1)
+
+    def require(self, level: str, statement: str, part: str) -> None:
+        """Raise MissingPart unless the file was extracted at ``level`` or above, with every layer."""
+        order = ("browse", "inference", "all")
+        whole = len(self.layers) == self.model["layers"]
+        if order.index(self.model["level"]) < order.index(level) or not whole:
+            raise MissingPart(
+                statement=statement,
+                part=part,
+                remedy=f"Extract it again: larqldb extract {self.model['source']} -o NAME.vindex --level {level}",
+            )
+
+    def layer_range(self, first: object, last: object, within: tuple[int, int] | None = None) -> range:
+        """The layers from first to last (None: no bound) that the file holds; ProgrammingError outside the model.
+
+        ``within`` narrows silently, as a WHERE clause does.
+        """
+        held = self.layers
+        for bound in (first, last):
+            if bound is not None and (not isinstance(bound, int) or bound not in held):
+                raise ProgrammingError(f"there is no layer {bound!r}: this vindex holds layers {held[0]}-{held[-1]}")
+        start = held[0] if first is None else int(str(first))
+        stop = held[-1] if last is None else int(str(last))
+        low, high = within or (start, stop)
+        return range(max(start, low), min(stop, high) + 1)
+
+    def embedding(self, ids: list[int]) -> NDArray[np.float32]:
+        """Input embeddings of tokens, float32 [tokens, hidden], unscaled."""
+        return as_float32(self.store.read_rows("embed", ids))
+
+    def norm(self, role: str, layer: int | None) -> NDArray[np.float32]:
+        """What a norm multiplies by, float32: its weight plus the architecture's offset."""
+        return as_float32(self.store.weights(role, layer)) + np.float32(self.network.norm_offset)
+
+    def matrix(self, role: str, layer: int) -> NDArray[np.float32]:
+        """A layer's gate, up or down vectors, float32 [features, hidden]; the latest used are kept in memory."""
+        key = (role, layer)
+        if key in self._matrices:
+            self._matrices.move_to_end(key)
+            return self._matrices[key]
+        matrix = as_float32(self.store.weights(role, layer))
+        self._matrices[key] = matrix
+        held = sum(kept.nbytes for kept in self._matrices.values())
+        while held > self.cache_bytes and len(self._matrices) > 1:
+            held -= self._matrices.popitem(last=False)[1].nbytes
+        return matrix
+
+    def _file(self, name: str) -> bytes:
+        row = self.db.execute("SELECT content FROM files WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise MissingPart(statement="this", part=name, remedy="Extract the model again")
+        return bytes(row[0])
