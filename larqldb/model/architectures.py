@@ -398,9 +398,9 @@ def _rotary(parameters: ConfigReader | None, theta: float, context: int) -> Rota
     """Rotary settings from ``rope_scaling`` or ``rope_parameters`` (the same keys), or from ``theta`` alone."""
     if parameters is None:
         return Rotary(theta)
-    parameters.defaults = {"rope_theta": theta, "original_max_position_embeddings": context, "type": "default"}
-    key = "rope_type" if parameters.get("rope_type") is not None else "type"
-    scaling = parameters.choice(key, SCALINGS)
+    parameters.defaults = {"rope_theta": theta, "original_max_position_embeddings": context, "rope_type": "default"}
+    before = parameters.get("type")  # the key's name in older files; some have both
+    scaling = parameters.choice("type" if before and "rope_type" not in parameters.values else "rope_type", SCALINGS)
     theta = parameters.number("rope_theta", 0.0, 1e12)
     original = parameters.integer("original_max_position_embeddings", 1, MOST)
     if parameters.get("partial_rotary_factor") not in (None, 1, 1.0):

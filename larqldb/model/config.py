@@ -112,17 +112,21 @@ class ConfigReader:
         """Raise BadModelFile about ``key``."""
         raise BadModelFile(
             path="config.json",
-            problem=f"{self.where}{key} {problem}",
+            problem=f"{self._name(key)} {problem}",
             remedy="Check that the file belongs to the model and came over whole",
         )
 
     def unsupported(self, key: str, why: str) -> NoReturn:
         """Raise UnsupportedModel about the value of ``key``."""
         raise UnsupportedModel(
-            what=f"{self.where}{key} = {shown(self.get(key))} in config.json",
+            what=f"{self._name(key)} = {shown(self.get(key))} in config.json",
             why=why,
             remedy="Use a model without it",
         )
+
+    def _name(self, key: str) -> str:
+        """The key as it appears in a message: in full, on one line."""
+        return self.where + (key if key.isprintable() and len(key) < 60 else shown(key))
 
     def refuse_unread(self) -> None:
         """Raise UnsupportedModel for a key that was never read, is not harmless, and is set to something."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 import onnxruntime as ort
 
 from larqldb.errors import BadPrompt, BadTensor
 from larqldb.model import graph
 from larqldb.model.architectures import tensors
+from larqldb.model.dtypes import as_float32
 from larqldb.model.network import NORMS
 from larqldb.model.rotary import tables
 
@@ -90,13 +90,6 @@ class Runner:
             kept = {f"{part}.{i}": pair[j] for i, pair in enumerate(pairs) for j, part in enumerate(("cos", "sin"))}
             self._tables = kept
         return kept
-
-
-def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The array as contiguous float32; itself when it is that already."""
-    if array.dtype == ml_dtypes.bfloat16:  # the upper half of a float32; ml_dtypes' own cast is several times slower
-        return (np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _load(network: Network, weights: Weights) -> dict[str, NDArray[np.float32]]:

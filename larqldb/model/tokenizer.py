@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tokenizers
 from tokenizers import processors
 
-from larqldb.errors import BadModelFile, MissingPart
+from larqldb.errors import BadModelFile, BadPrompt, MissingPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +57,17 @@ class Tokenizer:
         return len(self._pieces)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """The token ids of ``text``; with ``special`` the tokens the model wants around every text (BOS)."""
+        """The token ids of ``text``; with ``special`` the tokens the model wants around every text (BOS).
+
+        Raises BadPrompt for a string that is no text (half of a surrogate pair).
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadPrompt(
+                problem=f"character {error.start + 1} of the prompt is half of a surrogate pair",
+                remedy="Give valid Unicode text",
+            ) from error
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special).ids
         return ids
 

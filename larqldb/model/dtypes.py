@@ -1,0 +1,39 @@
+"""Stored numbers to float32."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto, helper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The array as contiguous float32, exactly; itself when it is that already."""
+    if array.dtype == np.float16:
+        # numpy 2.4 converts 0.4 G numbers a second, ONNX Runtime 4 G on the same two cores
+        converted: NDArray[np.float32] = _half_to_float().run(None, {"half": array})[0]
+        return converted
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+@cache
+def _half_to_float() -> ort.InferenceSession:
+    cast = helper.make_node("Cast", ["half"], ["float"], to=TensorProto.FLOAT)
+    ends = [
+        helper.make_tensor_value_info(name, kind, None)
+        for name, kind in (("half", TensorProto.FLOAT16), ("float", TensorProto.FLOAT))
+    ]
+    model = helper.make_model(
+        helper.make_graph([cast], "half_to_float", ends[:1], ends[1:]),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    options = ort.SessionOptions()
+    options.enable_cpu_mem_arena = False  # a result is freed with its array, not kept for the next one
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from larqldb.errors import BadPrompt, BadTensor
+from larqldb.model.runner import Runner
+
+TOLERANCE = 2e-4
+
+
+def test_logits_equal_transformers_at_every_position(tiny):
+    logits = tiny.runner().all_logits(tiny.ids)
+    assert logits.dtype == np.float32
+    assert logits.shape == tiny.recorded_logits.shape
+    assert np.abs(logits - tiny.recorded_logits).max() < TOLERANCE
+    assert (logits.argmax(-1) == tiny.recorded_logits.argmax(-1)).all()
+
+
+def test_last_position_alone(tiny):
+    logits = tiny.runner().logits(tiny.ids)
+    assert logits.shape == (tiny.network.vocab,)
+    assert np.abs(logits - tiny.recorded_logits[-1]).max() < TOLERANCE
+
+
+def test_a_shorter_prompt_gives_the_earlier_positions(tiny):
+    assert np.abs(tiny.runner().all_logits(tiny.ids[:7]) - tiny.recorded_logits[:7]).max() < TOLERANCE
+
+
+def test_one_token(tiny):
+    assert np.abs(tiny.runner().logits(tiny.ids[:1]) - tiny.recorded_logits[0]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_stored_dtype_is_read_exactly(tiny_named, dtype):
+    tiny = tiny_named("llama")
+    stored = Runner(tiny.network, lambda role, layer: tiny.weights(role, layer).astype(dtype))
+    rounded = Runner(tiny.network, lambda role, layer: tiny.weights(role, layer).astype(dtype).astype(np.float32))
+    assert np.array_equal(stored.logits(tiny.ids), rounded.logits(tiny.ids))
+
+
+def test_weights_are_asked_for_once(tiny):
+    asked = []
+
+    def weights(role, layer):
+        asked.append((role, layer))
+        return tiny.weights(role, layer)
+
+    runner = Runner(tiny.network, weights)
+    before = len(asked)
+    runner.logits(tiny.ids)
+    assert len(asked) == before == len(set(asked))
+
+
+def test_context_may_be_filled(tiny_named):
+    tiny = tiny_named("llama_llama3")
+    full = (tiny.ids * 3)[: tiny.network.context]
+    assert np.isfinite(tiny.runner().logits(full)).all()
+
+
+def test_rotary_tables_grow_without_changing_answers(tiny_named):
+    tiny = tiny_named("gemma3")
+    runner = Runner(tiny.network.__class__(**{**vars(tiny.network), "context": 1000}), tiny.weights)
+    before = runner.logits(tiny.ids)
+    runner.logits((tiny.ids * 9)[:500])
+    assert np.array_equal(runner.logits(tiny.ids), before)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([], "no tokens"),
+        ([5] * 129, "has 129 tokens, the model reads at most 128"),
+        ([1, 101], "token id 101 is not in the model's vocabulary of 101"),
+        ([-1], "token id -1"),
+    ],
+)
+def test_bad_prompts(tiny_named, ids, message):
+    runner = tiny_named("llama").runner()
+    with pytest.raises(BadPrompt, match=message):
+        runner.logits(ids)
+    with pytest.raises(BadPrompt, match=message):
+        runner.all_logits(ids)
+
+
+def test_a_tensor_of_another_shape(tiny_named):
+    tiny = tiny_named("llama")
+
+    def weights(role, layer):
+        weight = tiny.weights(role, layer)
+        return weight[:, :-1] if (role, layer) == ("up", 1) else weight
+
+    with pytest.raises(BadTensor, match=r"model\.layers\.1\.mlp\.up_proj\.weight: its shape is \[50, 41\].*\[50, 42\]"):
+        Runner(tiny.network, weights)
