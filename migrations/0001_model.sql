@@ -50,3 +50,8 @@ CREATE TABLE tokens (
     special  INTEGER NOT NULL
 );
 CREATE INDEX tokens_by_text ON tokens (text);
+
+-- One row in a file that larqldb wrote in one go: its checksum as a whole, good until something is written to it.
+CREATE TABLE seal (
+    seal TEXT NOT NULL                 -- change counter (10 digits), a space, SHA-256 with this digest as zeros
+);

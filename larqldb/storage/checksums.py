@@ -11,6 +11,7 @@ import apsw
 
 from larqldb.errors import DamagedVindex
 from larqldb.storage.migrations import migrations
+from larqldb.storage.seal import broken
 from larqldb.storage.tensors import StoredTensor, TensorStore, sha256
 
 if TYPE_CHECKING:
@@ -31,11 +32,14 @@ def fingerprint(tensors: Iterable[StoredTensor], config: bytes) -> str:
 def verify(db: apsw.Connection, progress: Callable[[str], None] = lambda _: None) -> Iterator[tuple[str, str]]:
     """Check a whole file: (what, problem) for everything that is not as it was written; nothing when it is sound.
 
-    Recomputes every tensor's checksum, the fingerprint, the schema's migrations, foreign keys and SQLite's own
-    ``integrity_check``. ``progress`` is told what is being checked.
+    Recomputes the seal over the whole file (good until it is written to), every tensor's checksum, the fingerprint,
+    the schema's migrations, foreign keys and SQLite's own ``integrity_check``. ``progress`` is told what is being
+    checked.
     """
-    progress("database pages")
     try:
+        progress("the file as a whole")
+        yield from (("seal", problem) for problem in broken(db))
+        progress("database pages")
         for (line,) in db.execute("PRAGMA integrity_check"):
             if line != "ok":
                 yield "integrity_check", str(line)
@@ -58,7 +62,7 @@ def verify(db: apsw.Connection, progress: Callable[[str], None] = lambda _: None
                 if found != tensor.sha256:
                     yield tensor.name, f"sha256 is {found}, was {tensor.sha256}"
         progress("fingerprint")
-        config = db.execute("SELECT content FROM files WHERE name = 'config.json'").fetchone()
+        config = db.execute("SELECT CAST(content AS BLOB) FROM files WHERE name = 'config.json'").fetchone()
         stated = db.execute("SELECT value FROM model WHERE key = 'fingerprint'").fetchone()
         if config is None or stated is None:
             yield "model", "the fingerprint or config.json is missing"

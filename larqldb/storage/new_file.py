@@ -11,6 +11,7 @@ import apsw
 
 from larqldb.errors import OutputBusy, OutputExists, OutputFailed
 from larqldb.storage.database import create_database
+from larqldb.storage.seal import leave_room, seal
 
 
 @contextmanager
@@ -32,8 +33,9 @@ def new_vindex(path: str | os.PathLike[str]) -> Iterator[apsw.Connection]:
         db = create_database(partial)
         with db:
             yield db
-        db.execute("PRAGMA optimize")
+            leave_room(db)
         db.close()
+        seal(partial)
         _publish(partial, target)
     except BaseException as problem:
         if db is not None:
