@@ -8,11 +8,13 @@ from larqldb.lql import nodes
 from larqldb.lql.fragments import EDGE_COLUMNS, FEATURE_COLUMNS, check_condition, check_query, make_fragment
 from larqldb.lql.grammar import Clause, Form, Kind, Operand
 from larqldb.lql.reader import TokenReader, either, name_of
+from larqldb.lql.sqlite_syntax import BEFORE_EXPRESSION
 from larqldb.lql.tokens import Kind as T
 from larqldb.lql.tokens import Token
 
 _MAX_INTEGER = 2**63 - 1  # SQLite's
 _MAX_REAL = 1.7976931348623157e308
+_BEFORE_COLUMN = ("ALL", "DISTINCT", "LIMIT", "OFFSET", "SELECT")
 _EDGE_KEYS = ("entity", "relation", "target")
 
 
@@ -259,11 +261,14 @@ class OperandReader(TokenReader):
         )
 
     def only_clauses_follow(self, form: Form) -> bool:
-        """Whether a clause begins here: its words and then a value, which is nowhere SQL."""
+        """Whether a clause begins here: its words and then a value, which SQL has nowhere."""
         clause = next(c for c in form.clauses if c.words[0] == self.token.value)
-        after = self.peek(len(clause.words))
         if not all(self.peek(i).is_word(word) for i, word in enumerate(clause.words)):
             return False
+        after = self.peek(len(clause.words))
+        if after.is_operator("-", "+"):  # SELECT alpha -1 FROM t, or FROM t ALPHA -1
+            signed = self.peek(len(clause.words) + 1).kind is T.NUMBER
+            return signed and self.tokens[self.index - 1].value not in (*BEFORE_EXPRESSION, *_BEFORE_COLUMN)
         return after.kind in (T.NUMBER, T.PARAMETER) or after.is_word(*clause.options)
 
 

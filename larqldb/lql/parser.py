@@ -115,7 +115,8 @@ class _Parser(OperandReader):
     def stage(self, *, first: bool) -> nodes.Statement:
         start = self.token
         if start.kind is T.END or start.is_operator(";", "|>"):
-            raise self.error(f"expected a statement after |>, found {name_of(start)}")
+            after = "" if first else " after |>"
+            raise self.error(f"expected a statement{after}, found {name_of(start)}")
         if not _is_lql(self.tokens[self.index : self.index + 3]):
             return self.sql_stage(first=first)
         node = self.lql_statement()

@@ -50,7 +50,7 @@ _EXPECTED = {
     "INTERSECT": "SELECT",
 }
 # fmt: off
-_BEFORE_EXPRESSION = frozenset({
+BEFORE_EXPRESSION = frozenset({
     "WHERE", "ON", "HAVING", "AND", "OR", "NOT", "BY", "BETWEEN", "IN", "LIKE", "GLOB", "REGEXP", "MATCH", "IS",
     "ESCAPE", "CASE", "WHEN", "THEN", "ELSE", "(", ",", "=", "==", "!=", "<>", "<", ">", "<=", ">=", "+", "-", "*",
     "/", "%", "||", "->", "->>", "&", "|", "<<", ">>", "~",
@@ -118,7 +118,7 @@ def _unexpected(tokens: list[Token], index: int) -> str:
     if not index:
         return f"a statement cannot begin with {found}"
     before = tokens[index - 1]
-    expected = _EXPECTED.get(before.value) or ("an expression" if before.value in _BEFORE_EXPRESSION else None)
+    expected = _EXPECTED.get(before.value) or ("an expression" if before.value in BEFORE_EXPRESSION else None)
     after = _shorten(before.text)
     return f"expected {expected} after {after}, found {found}" if expected else f"unexpected {found} after {after}"
 
