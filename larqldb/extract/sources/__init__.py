@@ -32,13 +32,20 @@ def open_source(source: str | os.PathLike[str]) -> Source:
     """
     named = os.fspath(source)
     hub_id = parse_hub_id(named)
-    if hub_id is not None and (hub_id.explicit or not Path(named).exists()):
-        fetched = fetch(hub_id)
-        return _open_path(fetched.path, fetched.origin)
-    path = Path(named).expanduser()
-    if not path.exists():
-        raise SourceNotFound(source=named, remedy=LOCAL_ALTERNATIVES)
-    return _open_path(path, named)
+    try:
+        if hub_id is not None and (hub_id.explicit or not Path(named).exists()):
+            fetched = fetch(hub_id)
+            return _open_path(fetched.path, fetched.origin)
+        path = Path(named).expanduser()
+        if not path.exists():
+            raise SourceNotFound(source=named, remedy=LOCAL_ALTERNATIVES)
+        return _open_path(path, named)
+    except OSError as error:
+        raise BadModelFile(
+            path=error.filename or named,
+            problem=f"it cannot be read ({error.strerror or error})",
+            remedy="Check that it exists and may be read",
+        ) from error
 
 
 def _open_path(path: Path, origin: str) -> Source:

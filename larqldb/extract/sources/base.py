@@ -118,6 +118,11 @@ def read_bytes(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
     return data
 
 
+def shown(text: str) -> str:
+    """A name out of a file as an error message may hold it: on one line and not too long."""
+    return text if text.isprintable() and len(text) <= 200 else ascii(text[:200]) + ("…" if len(text) > 200 else "")
+
+
 def _require_finite(array: NDArray[Any], info: TensorInfo, first_row: int) -> None:
     integer, mask = _EXPONENT_BITS[info.dtype]
     bits = array.reshape(-1).view(integer)
@@ -130,7 +135,7 @@ def _require_finite(array: NDArray[Any], info: TensorInfo, first_row: int) -> No
             if place:
                 place[0] += first_row
             raise BadTensor(
-                tensor=info.name,
+                tensor=shown(info.name),
                 problem=f"it holds {value} at {place}",
                 remedy="The model is damaged or was saved while training diverged; get another copy",
             )

@@ -14,7 +14,7 @@ import numpy as np
 from gguf import GGMLQuantizationType
 
 from larqldb.errors import BadModelFile, UnsupportedModel
-from larqldb.extract.sources.base import NUMPY_DTYPES, Source, TensorInfo, read_bytes
+from larqldb.extract.sources.base import NUMPY_DTYPES, Source, TensorInfo, read_bytes, shown
 from larqldb.extract.sources.gguf_config import config_from_gguf
 from larqldb.extract.sources.gguf_container import StoredTensor, read_container
 from larqldb.extract.sources.gguf_names import NAMINGS, stored_rows
@@ -56,14 +56,14 @@ class GGUFSource(Source):
     def __init__(self, path: Path, origin: str) -> None:
         """Check everything but the numbers; raises BadModelFile or UnsupportedModel."""
         self._container = container = read_container(path)
-        if container.metadata.get("split.count", 1) != 1:
+        parts = container.metadata.get("split.count", 1)
+        if not isinstance(parts, int) or parts > 1:
             raise UnsupportedModel(
                 what=f"{path.name}, one part of a split GGUF,",
                 why="a model is read from one file",
                 remedy="Join the parts with llama-gguf-split --merge",
             )
-        factors = container.tensors.get(_ROPE_FACTORS)
-        config = config_from_gguf(container, rope_factors=self._dequantised(factors) if factors else None)
+        config = config_from_gguf(container, rope_factors=self._rope_factors())
         self._stored: dict[str, _Stored] = {}
         tensors = {}
         for tensor in container.tensors.values():
@@ -78,14 +78,28 @@ class GGUFSource(Source):
         config = (json.dumps(self.config, ensure_ascii=False, indent=2) + "\n").encode()
         return {"config.json": config, **tokenizer_files(self._container, self.config["max_position_embeddings"])}
 
+    def _rope_factors(self) -> NDArray[np.float32] | None:
+        """What each rotary frequency is divided by, float32 [head_dim / 2]; None when the file does not say."""
+        tensor = self._container.tensors.get(_ROPE_FACTORS)
+        if tensor is None:
+            return None
+        if tensor.type is not GGMLQuantizationType.F32 or len(tensor.shape) != 1:
+            raise UnsupportedModel(
+                what=f"tensor {_ROPE_FACTORS} of type {tensor.type.name} and shape {list(tensor.shape)}",
+                why="a vector of F32 is expected",
+                remedy="Use the model's Hugging Face directory instead",
+            )
+        return self._dequantised(tensor)
+
     def _adopt(self, tensor: StoredTensor, config: dict[str, Any]) -> TensorInfo:
-        naming = NAMINGS[self._container.metadata["general.architecture"]]
-        name = naming.hugging_face(tensor.name)
+        architecture = self._container.metadata["general.architecture"]
+        naming = NAMINGS[architecture]
+        name = naming.hugging_face(tensor.name, config["num_hidden_layers"])
         kind = tensor.type.name
         if name is None:
             raise UnsupportedModel(
-                what=f"tensor {tensor.name}",
-                why=f"the {self._container.metadata['general.architecture']} architecture has none of that name",
+                what=shown(f"tensor {tensor.name}"),
+                why=f"a {architecture} model of {config['num_hidden_layers']} layers has none of that name",
                 remedy="Use the model's Hugging Face directory instead",
             )
         if kind not in _FLOATS and kind not in _QUANTISED:

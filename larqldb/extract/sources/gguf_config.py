@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larqldb.errors import BadModelFile, UnsupportedModel
+from larqldb.extract.sources.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ class _Metadata:
     def bad(self, key: str, value: object) -> BadModelFile:
         what = "missing" if value is None else repr(value)
         return BadModelFile(
-            path=self.container.path, problem=f"its metadata {self.architecture}.{key} is {what}", remedy=_AGAIN
+            path=self.container.path, problem=shown(f"its metadata {self.architecture}.{key} is {what}"), remedy=_AGAIN
         )
 
     def refuse_unread(self) -> None:
@@ -89,10 +90,14 @@ class _Metadata:
             key = name.removeprefix(prefix)
             if not name.startswith(prefix) or key in self.read:
                 continue
-            if key not in _HARMLESS or value not in (_HARMLESS[key] or (value,)):
+            if key not in _HARMLESS or ((neutral := _HARMLESS[key]) is not None and not _is_one_of(value, neutral)):
                 raise UnsupportedModel(
-                    what=f"GGUF metadata {name} = {value!r}", why="it may change the maths", remedy=_REMEDY
+                    what=shown(f"GGUF metadata {name} = {value!r}"), why="it may change the maths", remedy=_REMEDY
                 )
+
+
+def _is_one_of(value: object, neutral: tuple[Any, ...]) -> bool:
+    return not isinstance(value, np.ndarray) and value in neutral
 
 
 def config_from_gguf(container: Container, *, rope_factors: NDArray[np.float32] | None = None) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def config_from_gguf(container: Container, *, rope_factors: NDArray[np.float32] 
     build = _ARCHITECTURES.get(architecture)
     if build is None:
         raise UnsupportedModel(
-            what=f"GGUF architecture {architecture}",
+            what=shown(f"GGUF architecture {architecture}"),
             why=f"the known ones are {', '.join(_ARCHITECTURES)}",
             remedy="Use a model of one of these families",
         )
@@ -121,6 +126,13 @@ def config_from_gguf(container: Container, *, rope_factors: NDArray[np.float32] 
 def _common(metadata: _Metadata) -> dict[str, Any]:
     """What every architecture here has."""
     tensors = metadata.container.tensors
+    layers = metadata.integer("block_count")
+    if layers > len(tensors):
+        raise BadModelFile(
+            path=metadata.container.path,
+            problem=f"it promises {layers:,} layers and holds {len(tensors):,} tensors",
+            remedy=_AGAIN,
+        )
     heads = metadata.integer("attention.head_count")
     hidden = metadata.integer("embedding_length")
     head_dim = metadata.integer("attention.key_length", max(1, hidden // heads))
@@ -137,7 +149,7 @@ def _common(metadata: _Metadata) -> dict[str, Any]:
     return {
         "hidden_size": hidden,
         "intermediate_size": metadata.integer("feed_forward_length"),
-        "num_hidden_layers": metadata.integer("block_count"),
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": metadata.integer("attention.head_count_kv", heads),
         "head_dim": head_dim,
@@ -242,6 +254,8 @@ def _rope_scaling(
     metadata: _Metadata, config: dict[str, Any], factors: NDArray[np.float32] | None
 ) -> dict[str, Any] | None:
     kind = metadata.get("rope.scaling.type")
+    if kind is not None and not isinstance(kind, str):
+        raise metadata.bad("rope.scaling.type", kind)
     if factors is not None and not (factors == 1).all():
         if kind not in (None, "none"):
             raise UnsupportedModel(
@@ -258,7 +272,7 @@ def _rope_scaling(
     if kind == "yarn":
         original = metadata.integer("rope.scaling.original_context_length")
         return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
-    raise UnsupportedModel(what=f"rope scaling {kind}", why="only linear and yarn are known", remedy=_REMEDY)
+    raise UnsupportedModel(what=shown(f"rope scaling {kind}"), why="only linear and yarn are known", remedy=_REMEDY)
 
 
 def _llama3_scaling(config: dict[str, Any], factors: NDArray[np.float32]) -> dict[str, Any]:
@@ -269,12 +283,13 @@ def _llama3_scaling(config: dict[str, Any], factors: NDArray[np.float32]) -> dic
     """
     scaling = {"rope_type": "llama3", "factor": float(factors.max()), **_LLAMA3_SCALING}
     low, high = _LLAMA3_SCALING["low_freq_factor"], _LLAMA3_SCALING["high_freq_factor"]
-    half = config["head_dim"] // 2
-    wavelengths = 2 * np.pi * config["rope_theta"] ** (np.arange(half) / half)  # [head_dim / 2]
-    turns = _LLAMA3_SCALING["original_max_position_embeddings"] / wavelengths
-    blend = np.clip((turns - low) / (high - low), 0, 1)
-    expected = 1 / ((1 - blend) / scaling["factor"] + blend)
-    if factors.shape != expected.shape or not np.allclose(factors, expected, rtol=_FACTOR_TOLERANCE, atol=0):
+    half = len(factors)
+    with np.errstate(all="ignore"):  # senseless factors give senseless numbers, which are then not close
+        wavelengths = 2 * np.pi * config["rope_theta"] ** (np.arange(half) / half)  # [head_dim / 2]
+        turns = _LLAMA3_SCALING["original_max_position_embeddings"] / wavelengths
+        blend = np.clip((turns - low) / (high - low), 0, 1)
+        expected = 1 / ((1 - blend) / scaling["factor"] + blend)
+    if half != config["head_dim"] // 2 or not np.allclose(factors, expected, rtol=_FACTOR_TOLERANCE, atol=0):
         raise UnsupportedModel(
             what="tensor rope_freqs.weight", why="its factors are not Llama 3's frequency scaling", remedy=_REMEDY
         )

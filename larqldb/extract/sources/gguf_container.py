@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType
 
 from larqldb.errors import BadModelFile, UnsupportedModel
+from larqldb.extract.sources.base import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,23 @@ class Container:
     path: Path
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
+
+    def text(self, key: str, default: str) -> str:
+        """A string of the metadata; raises BadModelFile when it is something else."""
+        value = self.metadata.get(key, default)
+        return value if isinstance(value, str) else self._refuse(key, value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A truth value of the metadata; raises BadModelFile when it is something else."""
+        value = self.metadata.get(key, default)
+        return value if isinstance(value, bool) else self._refuse(key, value)
+
+    def _refuse(self, key: str, value: object) -> NoReturn:
+        raise BadModelFile(
+            path=self.path,
+            problem=f"its metadata {key} is of the wrong type ({type(value).__name__})",
+            remedy="Download or convert the model again",
+        )
 
 
 def is_gguf(path: Path) -> bool:
@@ -191,7 +209,7 @@ class _Parser:
                 kind = GGMLQuantizationType(code)
             except ValueError:
                 raise UnsupportedModel(
-                    what=f"tensor {name} of quantisation type {code}",
+                    what=shown(f"tensor {name} of quantisation type {code}"),
                     why="no such type is known",
                     remedy="Use a GGUF of a common type, such as Q4_K_M, Q8_0 or F16",
                 ) from None
@@ -232,4 +250,4 @@ class _Parser:
         return data
 
     def bad(self, problem: str) -> BadModelFile:
-        return BadModelFile(path=self.path, problem=problem, remedy="Download or convert the model again")
+        return BadModelFile(path=self.path, problem=shown(problem), remedy="Download or convert the model again")

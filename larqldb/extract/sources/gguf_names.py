@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BLOCK_NAME = re.compile(r"blk\.(?P<block>\d+)\.(?P<part>[a-z_0-9]+)\.(?P<kind>weight|bias)")
+_BLOCK_NAME = re.compile(r"blk\.(?P<block>0|[1-9][0-9]{0,5})\.(?P<part>[a-z_0-9]+)\.(?P<kind>weight|bias)")
 _OUTSIDE_NAME = re.compile(r"(?P<part>[a-z_0-9]+)\.(?P<kind>weight|bias)")
 
 _OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -46,10 +46,10 @@ class Naming:
     rotary_interleaved: bool = False
     norms_plus_one: bool = False
 
-    def hugging_face(self, name: str) -> str | None:
-        """The Hugging Face name of a tensor, or None when this architecture has no such tensor."""
+    def hugging_face(self, name: str, layers: int) -> str | None:
+        """The Hugging Face name of a tensor, or None when a model of so many layers has no such tensor."""
         if match := _BLOCK_NAME.fullmatch(name):
-            part = self.parts.get(match["part"])
+            part = self.parts.get(match["part"]) if int(match["block"]) < layers else None
             return part and f"model.layers.{match['block']}.{part}.{match['kind']}"
         match = _OUTSIDE_NAME.fullmatch(name)
         part = _OUTSIDE.get(match["part"]) if match else None

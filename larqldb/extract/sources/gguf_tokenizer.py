@@ -15,6 +15,7 @@ import numpy as np
 from gguf import TokenType
 
 from larqldb.errors import BadModelFile, UnsupportedModel
+from larqldb.extract.sources.base import shown
 from larqldb.extract.sources.gguf_pretokenizers import PRE_TOKENIZERS
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def tokenizer_files(container: Container, context: int) -> dict[str, bytes]:
     ``context`` is the longest sequence the model takes. Raises BadModelFile (no tokenizer, or one that contradicts
     itself) or UnsupportedModel (a tokenizer model or pre-tokenizer that is not known).
     """
-    kind = container.metadata.get("tokenizer.ggml.model", "no_vocab")
+    kind = container.text("tokenizer.ggml.model", "no_vocab")
     if kind == "gpt2":
         vocabulary, parts = _byte_level(container)
     elif kind == "llama":
@@ -59,7 +60,9 @@ def tokenizer_files(container: Container, context: int) -> dict[str, bytes]:
         raise BadModelFile(path=container.path, problem="it has no tokenizer", remedy=_REMEDY)
     else:
         raise UnsupportedModel(
-            what=f"tokenizer {kind}", why="only byte-level BPE (gpt2) and SentencePiece BPE (llama) are", remedy=_REMEDY
+            what=shown(f"tokenizer {kind}"),
+            why="only byte-level BPE (gpt2) and SentencePiece BPE (llama) are",
+            remedy=_REMEDY,
         )
     tokenizer = {
         "version": "1.0",
@@ -84,13 +87,15 @@ def special_token_ids(container: Container) -> dict[str, int]:
 
 
 def _byte_level(container: Container) -> tuple[_Vocabulary, dict[str, Any]]:
-    pre = container.metadata.get("tokenizer.ggml.pre", "default")
+    pre = container.text("tokenizer.ggml.pre", "default")
     if pre not in PRE_TOKENIZERS:
         raise UnsupportedModel(
-            what=f"pre-tokenizer {pre}", why=f"the known ones are {', '.join(sorted(PRE_TOKENIZERS))}", remedy=_REMEDY
+            what=shown(f"pre-tokenizer {pre}"),
+            why=f"the known ones are {', '.join(sorted(PRE_TOKENIZERS))}",
+            remedy=_REMEDY,
         )
     rules = PRE_TOKENIZERS[pre]
-    if container.metadata.get("tokenizer.ggml.add_space_prefix"):
+    if container.flag("tokenizer.ggml.add_space_prefix", False):
         raise UnsupportedModel(
             what="tokenizer.ggml.add_space_prefix", why="byte-level BPE puts no space before a text", remedy=_REMEDY
         )
@@ -129,7 +134,9 @@ def _sentencepiece(container: Container) -> tuple[_Vocabulary, dict[str, Any]]:
     scores = container.metadata.get("tokenizer.ggml.scores")
     if not isinstance(scores, np.ndarray) or len(scores) != len(vocabulary.tokens):
         raise _bad(container, "its tokenizer has no score for every token")
-    prefix = bool(container.metadata.get("tokenizer.ggml.add_space_prefix", True))
+    if not np.isfinite(scores).all():
+        raise _bad(container, f"the score of token {int(np.isfinite(scores).argmin())} is not a number")
+    prefix = container.flag("tokenizer.ggml.add_space_prefix", True)
     to_space = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     to_text = [
         {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
@@ -156,7 +163,7 @@ def _sentencepiece(container: Container) -> tuple[_Vocabulary, dict[str, Any]]:
             "byte_fallback": byte_tokens == 256,
             "ignore_merges": False,
             "vocab": _ids(container, vocabulary.tokens),
-            "merges": _merges_from_scores(vocabulary, scores),
+            "merges": _merges_from_scores(vocabulary, scores.astype(np.float64)),
         },
     }
 
@@ -186,12 +193,11 @@ def _merges_from_scores(vocabulary: _Vocabulary, scores: np.ndarray[Any, Any]) -
 
 
 def _vocabulary(container: Container, *, add_bos: bool) -> _Vocabulary:
-    metadata = container.metadata
     # llama.cpp names empty tokens like this, because a vocabulary cannot hold two of them.
     tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(_strings(container, "tokens"))]
     if not tokens:
         raise _bad(container, "its tokenizer has no tokens")
-    types = metadata.get("tokenizer.ggml.token_type")
+    types = container.metadata.get("tokenizer.ggml.token_type")
     if types is None:
         types = np.full(len(tokens), TokenType.NORMAL)
     if not isinstance(types, np.ndarray) or len(types) != len(tokens):
@@ -203,8 +209,8 @@ def _vocabulary(container: Container, *, add_bos: bool) -> _Vocabulary:
         eos=_token_id(container, "eos"),
         unknown=_token_id(container, "unknown"),
         padding=_token_id(container, "padding"),
-        add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", add_bos)),
-        add_eos=bool(metadata.get("tokenizer.ggml.add_eos_token", False)),
+        add_bos=container.flag("tokenizer.ggml.add_bos_token", add_bos),
+        add_eos=container.flag("tokenizer.ggml.add_eos_token", False),
     )
     for wanted, token_id, name in ((result.add_bos, result.bos, "BOS"), (result.add_eos, result.eos, "EOS")):
         if wanted and token_id is None:
@@ -316,4 +322,4 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def _bad(container: Container, problem: str) -> BadModelFile:
-    return BadModelFile(path=container.path, problem=problem, remedy=_REMEDY)
+    return BadModelFile(path=container.path, problem=shown(problem), remedy=_REMEDY)

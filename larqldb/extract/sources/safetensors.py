@@ -15,7 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from larqldb.errors import BadModelFile, UnsupportedModel
-from larqldb.extract.sources.base import NUMPY_DTYPES, Source, TensorInfo, read_bytes
+from larqldb.extract.sources.base import NUMPY_DTYPES, Source, TensorInfo, read_bytes, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,8 @@ _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safete
 _DOWNLOAD_AGAIN = "Download or copy it again"
 # Carried along because a later compile must give back a working directory; weights and their index are made anew.
 _SIDE_FILES = re.compile(
-    r".*\.(json|jinja)|tokenizer\.model|.*\.tiktoken|merges\.txt|vocab\.txt|(LICENSE|NOTICE|USE_POLICY)(\..*)?"
+    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template)\.json|"
+    r".*\.jinja|tokenizer\.model|.*\.tiktoken|merges\.txt|vocab\.txt|(LICENSE|NOTICE|USE_POLICY)(\..*)?"
 )
 
 
@@ -62,13 +63,15 @@ class SafetensorsSource(Source):
             header = _read_header(path)
             for name in names - header.keys():
                 raise BadModelFile(
-                    path=path, problem=f"it lacks tensor {name}, which {_INDEX} places in it", remedy=_DOWNLOAD_AGAIN
+                    path=path,
+                    problem=shown(f"it lacks tensor {name}, which {_INDEX} places in it"),
+                    remedy=_DOWNLOAD_AGAIN,
                 )
             for name, (info, offset) in header.items():
                 if name in tensors:
                     raise BadModelFile(
                         path=path,
-                        problem=f"tensor {name} is also in {self._places[name].path.name}",
+                        problem=shown(f"tensor {name} is also in {self._places[name].path.name}"),
                         remedy="Keep the files of one copy of the model only",
                     )
                 tensors[name] = info
@@ -80,7 +83,7 @@ class SafetensorsSource(Source):
         """config.json, the tokenizer's files, templates and licence, byte for byte."""
         found = {}
         for path in sorted(self._directory.iterdir()):
-            if path.is_file() and _SIDE_FILES.fullmatch(path.name) and not path.name.endswith(".index.json"):
+            if path.is_file() and _SIDE_FILES.fullmatch(path.name):
                 found[path.name] = _small_file(path)
         return found
 
@@ -129,7 +132,9 @@ def _indexed(directory: Path) -> dict[Path, set[str]]:
         path = directory / name
         # A name with a folder in it could point anywhere on the disk.
         if path.parent != directory or path.name != name:
-            raise BadModelFile(path=index, problem=f"it names a file outside the directory ({name})", remedy="Check it")
+            raise BadModelFile(
+                path=index, problem=shown(f"it names a file outside the directory ({name})"), remedy="Check it"
+            )
         shards.setdefault(path, set()).add(tensor)
     if not shards:
         raise BadModelFile(path=index, problem="its weight_map is empty", remedy=_DOWNLOAD_AGAIN)
@@ -185,7 +190,7 @@ def _claim(path: Path, name: str, entry: object) -> tuple[int, int, str, tuple[i
             raise _lying(path, f"the entry of tensor {name} is malformed")
     if dtype not in NUMPY_DTYPES:
         raise UnsupportedModel(
-            what=f"tensor {name} of dtype {dtype}",
+            what=shown(f"tensor {name} of dtype {dtype}"),
             why=f"only {', '.join(NUMPY_DTYPES)} are read",
             remedy="Convert the model to one of these",
         )
@@ -207,11 +212,15 @@ def _parse_header(path: Path, text: bytes) -> dict[str, Any]:
         raise _lying(path, f"the header is not valid JSON ({error})") from error
     if not isinstance(header, dict):
         raise _lying(path, "the header is not a JSON object")
+    try:
+        "".join(header).encode()
+    except UnicodeEncodeError:  # JSON can spell half a surrogate pair
+        raise _lying(path, "a tensor's name is not valid Unicode") from None
     return header
 
 
 def _lying(path: Path, problem: str) -> BadModelFile:
-    return BadModelFile(path=path, problem=problem, remedy=_DOWNLOAD_AGAIN)
+    return BadModelFile(path=path, problem=shown(problem), remedy=_DOWNLOAD_AGAIN)
 
 
 def _json_object(path: Path, needed: str = "") -> dict[str, Any]:

@@ -223,12 +223,17 @@ def test_names_are_those_of_llama_cpp(architecture: str) -> None:
     theirs = gguf.get_tensor_name_map(arch, 3)
     naming = NAMINGS[architecture]
     for name in ("token_embd.weight", "output_norm.weight", *(f"blk.2.{part}.weight" for part in naming.parts)):
-        ours = naming.hugging_face(name)
+        ours = naming.hugging_face(name, 3)
         assert ours is not None
         assert theirs.get_name(ours, try_suffixes=(".weight",)) == name
-    assert naming.hugging_face("blk.0.attn_q.bias") == "model.layers.0.self_attn.q_proj.bias"
-    assert naming.hugging_face("blk.0.ffn_gate_exps.weight") is None
-    assert naming.hugging_face("output.weight") == "lm_head.weight"
+    assert naming.hugging_face("blk.0.attn_q.bias", 1) == "model.layers.0.self_attn.q_proj.bias"
+    assert naming.hugging_face("blk.0.ffn_gate_exps.weight", 1) is None
+    assert naming.hugging_face("output.weight", 1) == "lm_head.weight"
+
+
+@pytest.mark.parametrize("name", ["blk.1.attn_q.weight", "blk.00.attn_q.weight", "blk.٠.attn_q.weight", "blk.0.attn_q"])
+def test_names_of_no_layer(name: str) -> None:
+    assert NAMINGS["llama"].hugging_face(name, 1) is None
 
 
 def to_gguf_rows(weights: np.ndarray, heads: int) -> np.ndarray:

@@ -66,8 +66,12 @@ def test_gemma3(config_of: Callable[..., Config]) -> None:
     assert config["layer_types"] == ["sliding_attention"] * 5 + ["full_attention", "sliding_attention"]
 
 
+def norms(layers: int) -> dict[str, Any]:
+    return {f"blk.{layer}.attn_norm.weight": np.ones(32, np.float32) for layer in range(layers)}
+
+
 def test_the_largest_gemma_scales_queries_otherwise(config_of: Callable[..., Config]) -> None:
-    config = config_of("gemma3", block_count=62, attention__key_length=16, attention__sliding_window=16)
+    config = config_of("gemma3", norms(62), block_count=62, attention__key_length=16, attention__sliding_window=16)
     assert (config["head_dim"], config["query_pre_attn_scalar"]) == (16, 8)
 
 
@@ -147,7 +151,7 @@ def test_factors_of_one_are_none(config_of: Callable[..., Config]) -> None:
 
 
 def test_other_factors_are_refused(config_of: Callable[..., Config]) -> None:
-    for factors in (np.arange(1, 5), np.full(3, 2)):
+    for factors in (np.arange(1, 5), np.full(3, 2), np.zeros(4), np.full(4, np.nan), np.full((2, 2), 2)):
         with pytest.raises(UnsupportedModel, match=r"tensor rope_freqs\.weight"):
             config_of(tensors={"rope_freqs.weight": factors.astype(np.float32)})
 
@@ -160,6 +164,7 @@ def test_other_factors_are_refused(config_of: Callable[..., Config]) -> None:
         ({"logit_scale": 0.5}, r"llama\.logit_scale = 0\.5"),
         ({"rope__dimension_count": 4}, r"llama\.rope\.dimension_count = 4"),
         ({"attention__value_length": 4}, r"llama\.attention\.value_length = 4"),
+        ({"expert_count": [8, 8]}, r"llama\.expert_count = array"),
         ({"feed_forward_length": [64, 32]}, "feed_forward_length is not supported: it differs by layer"),
         ({"rope__scaling__type": "longrope", "rope__scaling__factor": 2.0}, "rope scaling longrope"),
     ],
@@ -183,6 +188,8 @@ def test_what_does_not_is_accepted(config_of: Callable[..., Config]) -> None:
         ({"block_count": None}, r"llama\.block_count is missing"),
         ({"block_count": 0}, r"llama\.block_count is 0"),
         ({"block_count": -3.5}, r"llama\.block_count is -3\.5"),
+        ({"block_count": 4_000_000_000}, "promises 4,000,000,000 layers and holds 11 tensors"),
+        ({"rope__scaling__type": 3}, r"rope\.scaling\.type is 3"),
         ({"embedding_length": "big"}, r"llama\.embedding_length is 'big'"),
         ({"attention__layer_norm_rms_epsilon": float("nan")}, "epsilon is nan"),
         ({"rope__freq_base": 0.0}, r"rope\.freq_base is 0\.0"),

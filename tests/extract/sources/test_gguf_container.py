@@ -123,6 +123,7 @@ BAD = {
     "offset": (header(tensors=1, rest=tensor(offset=2**63)), "not all inside the file"),
     "unaligned": (header(tensors=1, rest=tensor(offset=1)), "not all inside the file"),
     "block": (header(tensors=1, rest=tensor(shape=(33,), kind=2)), "cannot be Q4_0, in blocks of 32"),
+    "a long name": (header(tensors=1, rest=tensor("x\n" * 5000, kind=0, offset=1)), r"tensor x\\nx\\n.*…"),
     "same tensor": (header(tensors=2, rest=tensor() + tensor(offset=32), pad=200), "t occurs twice"),
     "overlap": (header(tensors=2, rest=tensor() + tensor("u"), pad=200), "overlaps another tensor's"),
 }

@@ -215,6 +215,9 @@ def test_unknown_tokenizers_are_refused_by_name(
     ("metadata", "message"),
     [
         ({"tokenizer.ggml.model": None}, "it has no tokenizer"),
+        ({"tokenizer.ggml.model": [1, 2]}, r"tokenizer\.ggml\.model is of the wrong type"),
+        ({"tokenizer.ggml.pre": ["a"]}, r"tokenizer\.ggml\.pre is of the wrong type"),
+        ({"tokenizer.ggml.add_bos_token": [1, 0]}, r"add_bos_token is of the wrong type"),
         ({"tokenizer.ggml.model": "no_vocab"}, "it has no tokenizer"),
         ({"tokenizer.ggml.tokens": None, "tokenizer.ggml.bos_token_id": None}, "token id is 1, in a vocabulary of 0"),
         ({"tokenizer.ggml.tokens": [1, 2]}, "no list of tokens"),
@@ -226,6 +229,7 @@ def test_unknown_tokenizers_are_refused_by_name(
         ({"tokenizer.ggml.bos_token_id": 5000}, r"bos token id is 5000, in a vocabulary of 101"),
         ({"tokenizer.ggml.bos_token_id": None, "tokenizer.ggml.add_bos_token": True}, "adds BOS but names no"),
         (sentencepiece(scores=[1.0]), "no score for every token"),
+        (sentencepiece(scores=[0.0, float("nan")] * (len(PIECES) // 2)), "the score of token 1 is not a number"),
     ],
 )
 def test_tokenizers_that_contradict_themselves(

@@ -126,6 +126,13 @@ def test_pickled_weights_are_refused(hf_directory: Path, name: str) -> None:
             open_source(source)
 
 
+def test_names_the_system_refuses(tmp_path: Path) -> None:
+    with pytest.raises(BadModelFile, match="cannot be read"):
+        open_source("x" * 5000)
+    with pytest.raises(SourceNotFound):
+        open_source("a\0b")
+
+
 def test_a_text_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(BadModelFile, match="neither a GGUF nor a safetensors file"):

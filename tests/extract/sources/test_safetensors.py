@@ -167,6 +167,7 @@ def test_a_header_that_lies(
         ((4).to_bytes(8, "little") + b"{no}", "not valid JSON"),
         ((2).to_bytes(8, "little") + b"\xff\xfe", "not valid JSON"),
         ((14).to_bytes(8, "little") + b'{"x":1,"x":22}', "occurs twice"),
+        ((15).to_bytes(8, "little") + rb'{"\ud800":null}', "name is not valid Unicode"),
         ((200_000).to_bytes(8, "little") + b"[" * 200_000, "not valid JSON"),
     ],
 )
