@@ -488,7 +488,7 @@ FORMS: tuple[Form, ...] = (
             Clause(("POSITIONS", "ALL"), "positions", "every position of the prompt", value="all"),
             Clause(("POSITIONS", "LAST"), "positions", "the last position, as without the clause", value="last"),
             Clause(("POSITIONS",), "positions", "the same as POSITIONS ALL", value="all"),
-            Clause(("SAVE",), "save", "write the rows to this file as well", Kind.TEXT),
+            Clause(("SAVE",), "save", "write the rows to this file", Kind.TEXT, becomes=nodes.TraceSave),
         ),
         "How an answer forms, layer by layer.",
         'TRACE "The capital of France is" FOR "Paris" DECOMPOSE LAYERS 20-29',

@@ -91,10 +91,16 @@ def lower(node: nodes.Statement) -> exp.Select:
     """The SELECT of a statement of LQL's own; NotAQuery for commands and for what is spliced from SQL text."""
     function = _LOWER.get(type(node))
     if function is None:
-        form = FORM_OF.get(type(node))
-        name = form.name if form is not None else type(node).__name__.upper()
-        raise NotAQuery(statement=name)
+        raise NotAQuery(statement=_statement_name(node))
     return function(node)
+
+
+def _statement_name(node: nodes.Statement) -> str:
+    form = FORM_OF.get(type(node))
+    if form is None:
+        return type(node).__name__.upper()
+    words = (clause.words for clause in form.clauses if clause.becomes is type(node))
+    return " ".join((*form.verb, *next(words, ())))
 
 
 def _print(node: nodes.Statement) -> str:

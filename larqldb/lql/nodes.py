@@ -161,17 +161,13 @@ class ExplainInfer(Query):
 
 @dataclass(frozen=True, slots=True)
 class Trace(Query):
-    """TRACE: the residual stream, layer by layer.
-
-    ``save`` names a file that the connection writes the rows to; the SELECT is the same without it.
-    """
+    """TRACE: the residual stream, layer by layer."""
 
     prompt: Text
     answer: Text | None = None
     decompose: bool = False
     layers: Layers | None = None
     positions: str = "last"  # all, last
-    save: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +249,18 @@ class DiffIntoPatch(Command):
     layer: Integer | None = None
     relation: Text | None = None
     limit: Integer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSave(Command):
+    """TRACE … SAVE: writes the rows of the same TRACE to a file."""
+
+    prompt: Text
+    save: Text
+    answer: Text | None = None
+    decompose: bool = False
+    layers: Layers | None = None
+    positions: str = "last"  # all, last
 
 
 @dataclass(frozen=True, slots=True)

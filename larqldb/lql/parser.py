@@ -125,7 +125,7 @@ class _Parser(OperandReader):
         return node
 
     def check_left(self, node: nodes.Statement) -> None:
-        if isinstance(node, nodes.Command) or (isinstance(node, nodes.Trace) and node.save is not None):
+        if isinstance(node, nodes.Command):
             raise self.error("the left side of |> must be a query; this is a command")
         if isinstance(node, nodes.Sql) and not next(scan(node.text)).is_word(*QUERY_VERBS):
             raise self.error("the left side of |> must be a query: SELECT, VALUES or WITH")

@@ -97,7 +97,7 @@ def test_every_query_form_lowers_to_a_select(form: Any) -> None:
         ('EXPLAIN WALK "x" VERBOSE', "f.label_source AS source"),
         ('TRACE "x" FOR "y" POSITIONS', "trace('x', 'y', NULL, NULL, NULL, 'all')"),
         ('TRACE "x" DECOMPOSE', "trace('x', NULL, 1)"),
-        ('TRACE "x" SAVE "f"', "FROM trace('x') ORDER BY layer, position, rank"),
+        ('TRACE "x"', "FROM trace('x') ORDER BY layer, position, rank"),
         ("SHOW LAYERS 1-2", "WHERE layer BETWEEN 1 AND 2 ORDER BY layer"),
         ("SHOW FEATURES 3 WHERE a = 1 OR b LIMIT 2", "WHERE layer = 3 AND (a = 1 OR b) ORDER BY feature LIMIT 2"),
         ('SHOW FEATURES 3 WHERE "token" = "layer 1"', """AND ("token" = 'layer 1')"""),
@@ -212,5 +212,10 @@ def test_nearest_to_gives_its_columns_and_distance(vindex: Vindex) -> None:
 
 
 def test_print_sql_of_commands_names_them() -> None:
-    with pytest.raises(errors.NotAQuery, match="INSERT INTO EDGES is a command"):
-        print_sql(parse("INSERT INTO EDGES (entity, relation, target) VALUES ('a', 'b', 'c')"))
+    for name, text in (
+        ("INSERT INTO EDGES", "INSERT INTO EDGES (entity, relation, target) VALUES ('a', 'b', 'c')"),
+        ("DIFF INTO PATCH", "DIFF 'a' 'b' INTO PATCH 'p'"),
+        ("TRACE SAVE", "TRACE 'a' SAVE 'f'"),
+    ):
+        with pytest.raises(errors.NotAQuery, match=f"{name} is a command"):
+            print_sql(parse(text))

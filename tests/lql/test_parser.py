@@ -46,7 +46,7 @@ def test_examples_of_help_parse(form) -> None:  # type: ignore[no-untyped-def]
         ('EXPLAIN WALK "x" WITH ATTENTION', nodes.ExplainWalk("x", attention=True)),
         ('TRACE "x" POSITIONS', nodes.Trace("x", positions="all")),
         ('TRACE "x" POSITIONS LAST', nodes.Trace("x")),
-        ('TRACE "x" SAVE "f" FOR "y"', nodes.Trace("x", answer="y", save="f")),
+        ('TRACE "x" SAVE "f" FOR "y"', nodes.TraceSave("x", "f", answer="y")),
         ("SHOW ENTITIES 3 LIMIT 5", nodes.ShowEntities(3, 5)),
         ("SHOW ENTITIES AT LAYER 3", nodes.ShowEntities(3)),
         ("SHOW LAYERS RANGE 1-2", nodes.ShowLayers(Layers(1, 2))),
