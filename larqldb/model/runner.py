@@ -16,7 +16,7 @@ from larqldb.model.network import NORMS
 from larqldb.model.rotary import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Weights = Callable[[str, int | None], "NDArray[Any]"]
 """(role, layer) → the tensor in its stored dtype, [out, in]; ``down`` comes feature-major, [ffn, hidden]."""
 
+CHUNK = 2048  # positions per run: bounds activations, and attention scores where a softcap rules out flash attention
 QUIET = 4  # ONNX Runtime's severity "fatal": its errors reach the user as exceptions, not as lines on stderr
 
 
@@ -41,8 +42,7 @@ class Runner:
     ) -> None:
         self.network = network
         self._expose = tuple(expose)
-        arrays = _load(network, weights)
-        self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}  # no copies
+        self._weights = _values(_load(network, weights))
         options = ort.SessionOptions()
         options.log_severity_level = QUIET
         options.intra_op_num_threads = threads or 0
@@ -52,33 +52,40 @@ class Runner:
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits of the token after ``ids``: float32 [vocab]. Raises BadPrompt."""
-        logits: NDArray[np.float32] = self._run(ids, [-1], ["logits"])["logits"][0, 0]
+        logits: NDArray[np.float32] = self._run(ids, range(len(ids) - 1, len(ids)), ["logits"])["logits"][0]
         return logits
 
     def all_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits of the token after each of ``ids``: float32 [positions, vocab]. Raises BadPrompt."""
-        logits: NDArray[np.float32] = self._run(ids, range(len(ids)), ["logits"])["logits"][0]
-        return logits
+        return self._run(ids, range(len(ids)), ["logits"])["logits"]
 
     def observe(self, ids: Sequence[int]) -> dict[str, NDArray[np.float32]]:
         """The exposed results by name, without the batch axis (shapes: ``graph.observable``). Raises BadPrompt."""
-        return {name: array[0] for name, array in self._run(ids, [-1], self._expose).items()}
+        return self._run(ids, range(len(ids) - 1, len(ids)), self._expose)
 
-    def _run(self, ids: Sequence[int], wanted: Sequence[int], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def _run(self, ids: Sequence[int], wanted: range, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Outputs for all of ``ids``, axis 0 being position; ``wanted`` positions go through the head."""
         network, count = self.network, len(ids)
         _check(network, ids)
         empty = np.empty((1, network.kv_heads, 0, graph.cache_width(network.head_dim)), np.float32)
-        feeds = {
-            "ids": np.array([ids], np.int64),
-            "wanted": np.array([wanted], np.int64),
-            "last": np.array([count - 1], np.int32),
-            "total": np.array(count, np.int32),
-            **self._rotary_tables(count),
-            **{f"past.layers.{layer}.{part}": empty for layer in range(network.layers) for part in ("key", "value")},
-        }
-        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
-        results = self._session.run_with_ort_values(list(outputs), {**values, **self._weights})
-        return {name: result.numpy() for name, result in zip(outputs, results, strict=True)}
+        caches = [f"layers.{layer}.{part}" for layer in range(network.layers) for part in ("key", "value")]
+        past = {f"past.{cache}": ort.OrtValue.ortvalue_from_numpy(empty) for cache in caches}
+        constant = {**self._weights, **_values(self._rotary_tables(count))}
+        collected: list[list[NDArray[np.float32]]] = []
+        for start in range(0, count, CHUNK):
+            stop = min(start + CHUNK, count)
+            feeds: dict[str, NDArray[Any]] = {
+                "ids": np.array([ids[start:stop]], np.int64),
+                "wanted": np.array([[i - start for i in wanted if start <= i < stop]], np.int64),
+                "last": np.array([stop - 1], np.int32),
+                "total": np.array(stop, np.int32),
+            }
+            kept = [f"present.{cache}" for cache in caches] if stop < count else []
+            results = self._session.run_with_ort_values([*outputs, *kept], {**_values(feeds), **constant, **past})
+            collected.append([result.numpy()[0] for result in results[: len(outputs)]])
+            past = dict(zip(past, results[len(outputs) :], strict=False))
+        joined = collected[0] if len(collected) == 1 else map(np.concatenate, zip(*collected, strict=True))
+        return dict(zip(outputs, joined, strict=True))
 
     def _rotary_tables(self, positions: int) -> dict[str, NDArray[np.float32]]:
         """Cosine and sine tables of at least ``positions`` rows, kept between calls and doubled when too short."""
@@ -90,6 +97,11 @@ class Runner:
             kept = {f"{part}.{i}": pair[j] for i, pair in enumerate(pairs) for j, part in enumerate(("cos", "sin"))}
             self._tables = kept
         return kept
+
+
+def _values(arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
+    """The arrays as ONNX Runtime reads them, in place."""
+    return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
 
 
 def _load(network: Network, weights: Weights) -> dict[str, NDArray[np.float32]]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+from concurrent.futures import ThreadPoolExecutor
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -26,6 +29,19 @@ def test_last_position_alone(tiny):
 
 def test_a_shorter_prompt_gives_the_earlier_positions(tiny):
     assert np.abs(tiny.runner().all_logits(tiny.ids[:7]) - tiny.recorded_logits[:7]).max() < TOLERANCE
+
+
+def test_a_prompt_in_chunks_gives_the_same(tiny, monkeypatch):
+    expose = ["layers.1.residual", "head_input"]
+    whole = tiny.runner(expose).observe(tiny.ids)
+    monkeypatch.setattr("larqldb.model.runner.CHUNK", 13)
+    chunked = tiny.runner(expose)
+    assert np.abs(chunked.all_logits(tiny.ids) - tiny.recorded_logits).max() < TOLERANCE
+    assert np.abs(chunked.logits(tiny.ids) - tiny.recorded_logits[-1]).max() < TOLERANCE
+    assert np.abs(chunked.logits(tiny.ids[:26]) - tiny.recorded_logits[25]).max() < TOLERANCE
+    for name, seen in chunked.observe(tiny.ids).items():
+        assert seen.shape == whole[name].shape
+        assert np.abs(seen - whole[name]).max() < TOLERANCE
 
 
 def test_one_token(tiny):
@@ -93,3 +109,26 @@ def test_a_tensor_of_another_shape(tiny_named):
 
     with pytest.raises(BadTensor, match=r"model\.layers\.1\.mlp\.up_proj\.weight: its shape is \[50, 41\].*\[50, 42\]"):
         Runner(tiny.network, weights)
+
+
+def test_threads_may_share_a_runner(tiny_named):
+    tiny = tiny_named("gemma3")
+    shared = tiny.runner()
+    prompts = [tiny.ids[:length] for length in range(1, 40)]
+    alone = [shared.logits(prompt) for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(shared.logits, prompts))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_results_outlive_the_runner(tiny_named):
+    tiny = tiny_named("llama")
+    first = tiny.runner()
+    logits = first.logits(tiny.ids)
+    copy = logits.copy()
+    del first
+    gc.collect()
+    second = tiny.runner()
+    for _ in range(20):
+        second.logits(tiny.ids[:11])
+    assert np.array_equal(logits, copy)
