@@ -76,9 +76,9 @@ def create_database(path: str | os.PathLike[str]) -> apsw.Connection:
     """
     db = apsw.Connection(os.fspath(path))
     db.pragma("locking_mode", "exclusive")
-    set_file_pragmas(db)
     db.pragma("journal_mode", "off")
     db.pragma("synchronous", "off")
+    set_file_pragmas(db)
     migrate(db)
     set_connection_pragmas(db)
     return db
