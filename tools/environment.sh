@@ -15,9 +15,10 @@ find_python() {
     return 1
 }
 
-# environment EXTRAS: afterwards .venv/bin/python runs larqldb with them
+# environment [EXTRAS]: afterwards .venv/bin/python runs larqldb with them
 environment() {
-    stamp=.venv/installed-$(printf %s "$1" | tr , -)
+    extras=${1:-}
+    stamp=.venv/installed-$(printf %s "$extras" | tr , -)
     if [ -x .venv/bin/python ] && cmp -s pyproject.toml "$stamp"; then
         return
     fi
@@ -26,7 +27,8 @@ environment() {
         echo "Making a virtual environment in .venv" >&2
         "$python" -m venv --without-pip .venv || exit 1
     fi
-    echo "Installing larqldb with what it needs ($1); this takes a minute the first time" >&2
-    "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check --editable ".[$1]" >&2 || exit 1
+    echo "Installing larqldb and what it needs${extras:+ for $extras}; the first time this takes a minute" >&2
+    "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check \
+        --editable ".${extras:+[$extras]}" >&2 || exit 1
     cp pyproject.toml "$stamp"
 }
