@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from larqldb.cli.interrupts import notice_interrupts
 from larqldb.cli.render import Renderer, renderer
 from larqldb.dbapi import Connection, connect
 from larqldb.dbapi.failures import closest
@@ -81,9 +82,8 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="What larqldb is made of."
 )
 def cli() -> None:
-    r"""A language model as one SQLite file, queried with SQL and LQL.
+    """A language model as one SQLite file, queried with SQL and LQL.
 
-    \b
     larqldb FILE "statement" runs a statement; larqldb FILE alone asks for statements.
     """
 
@@ -103,6 +103,7 @@ def _output(command: F) -> F:
 @contextmanager
 def _opened(file: str, *, read_only: bool = False) -> Iterator[Connection]:
     with closing(connect(file, read_only=read_only)) as connection:
+        notice_interrupts(connection)
         yield connection
 
 
@@ -145,12 +146,12 @@ def query(
     read_only: bool,
     output: str | None,
 ) -> None:
-    """Run statements of SQL or LQL, separated by ";" (the default command).
+    """Run statements of SQL or LQL (the default).
 
-    VALUES stand for ? in one statement; numbers are numbers. Without STATEMENTS, or with -, they are read from
-    standard input; on a terminal the REPL starts. Rows are a table on a terminal and JSON elsewhere, one array for
-    each statement that gives rows. What the statements change is committed when all of them succeeded. In JSON a BLOB
-    is {"$base64": true, "encoded": "..."}.
+    Several are separated by ";". VALUES stand for ? in one statement; numbers are numbers. Without STATEMENTS, or with
+    -, they are read from standard input; on a terminal the REPL starts. Rows are a table on a terminal and JSON
+    elsewhere, one array for each statement that gives rows. What the statements change is committed when all of them
+    succeeded. In JSON a BLOB is {"$base64": true, "encoded": "..."}.
     """
     _check_file(file)
     if statements is None and sys.stdin.isatty():
@@ -195,7 +196,10 @@ def info(file: str, output: str | None) -> None:
 @click.argument("file")
 @_output
 def verify(file: str, output: str | None) -> None:
-    """Check every checksum of a vindex; exits with 1 where anything is not as it was written."""
+    """Check that a vindex is as it was written.
+
+    Recomputes every checksum; exits with 1 where one does not match.
+    """
     from larqldb.cli.progress import status
     from larqldb.storage.checksums import verify as problems_of
 
@@ -208,14 +212,14 @@ def verify(file: str, output: str | None) -> None:
             raise DamagedVindex(path=file, problem=f"{type(problem).__name__}: {problem}") from None
     if problems:
         renderer(output)(("what", "problem"), problems, sys.stdout)
-        raise DamagedVindex(path=file, problem=f"{len(problems)} of its parts are not as they were written")
+        raise DamagedVindex(path=file, problem=f"{len(problems)} checks failed")
     click.echo(f"{file} is sound", err=True)
 
 
 @cli.command(epilog=_example("larqldb repl smol.vindex"))
 @click.argument("file", default=":memory:")
 def repl(file: str) -> None:
-    r"""Ask for statements and show their rows; \help lists what can be typed."""
+    """Ask for statements and show their rows."""
     from larqldb.cli.repl import run
 
     run(file)

@@ -14,6 +14,7 @@ from typing import IO, Any, Literal
 
 TABLE_ROWS = 1_000  # a longer result is shown as several tables, so that it need not fit into memory
 WIDE = 10_000  # columns, for a table that goes into a file: nothing is cut
+NARROWEST = 4  # characters of a column, however many there are
 SHOWN = 1_000  # characters of a value that a table looks at
 
 Row = Sequence[Any]
@@ -51,6 +52,7 @@ def as_table(columns: Sequence[str], rows: Iterable[Row], out: IO[str]) -> None:
 def tables(columns: Sequence[str], rows: Iterable[Row], out: IO[str]) -> Iterator[str]:
     """The text of ``as_table`` for a stream, a table for each TABLE_ROWS rows, then how many rows there were."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -61,12 +63,21 @@ def tables(columns: Sequence[str], rows: Iterable[Row], out: IO[str]) -> Iterato
     count = 0
     for part in _parts(rows):
         table = Table(box=box.ROUNDED, header_style="bold")
-        for place, name in enumerate(columns):
-            right = bool(part) and all(isinstance(row[place], (int, float, type(None))) for row in part)
-            justify: Literal["right", "left"] = "right" if right else "left"
-            table.add_column(Text(printable(name)), justify=justify, no_wrap=True, overflow="ellipsis")
-        for row in part:
-            table.add_row(*(Text("NULL", style="dim italic") if value is None else Text(shown(value)) for value in row))
+        cells = [[shown(value) for value in row] for row in part]
+        widths = [
+            max(map(cell_len, column)) for column in zip([printable(name) for name in columns], *cells, strict=True)
+        ]
+        for place, (name, width) in enumerate(zip(columns, fitting(widths, console.width - 1), strict=True)):
+            kinds = {type(row[place]) for row in part} - {type(None)}
+            justify: Literal["right", "left"] = "right" if kinds and kinds <= {int, float} else "left"
+            table.add_column(Text(printable(name)), justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+        for row, texts in zip(part, cells, strict=True):
+            table.add_row(
+                *(
+                    Text(text, style="dim italic" if value is None else "")
+                    for value, text in zip(row, texts, strict=True)
+                )
+            )
         with console.capture() as captured:
             console.print(table)
         yield captured.get()
@@ -74,6 +85,15 @@ def tables(columns: Sequence[str], rows: Iterable[Row], out: IO[str]) -> Iterato
     with console.capture() as captured:
         console.print(f"{count:,} row{'' if count == 1 else 's'}", style="dim")
     yield captured.get()
+
+
+def fitting(widths: Sequence[int], room: int) -> list[int]:
+    """Column widths that fit into a line with three characters a column for the frame: the widest are cut alike."""
+    left, fitted = room - 3 * len(widths), list(widths)
+    for done, place in enumerate(sorted(range(len(widths)), key=widths.__getitem__)):
+        fitted[place] = min(widths[place], max(NARROWEST, left // (len(widths) - done)))
+        left -= fitted[place]
+    return fitted
 
 
 def shown(value: object) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 
 import apsw
 import click
 
+from larqldb.cli.interrupts import notice_interrupts
 from larqldb.cli.render import Renderer
 from larqldb.dbapi import Connection, Cursor, connect
+from larqldb.dbapi.cursor import Row
 from larqldb.dbapi.failures import closest
 from larqldb.dbapi.statements import script
 from larqldb.errors import Error, ProgrammingError
@@ -31,7 +33,27 @@ at once, unless a BEGIN of yours is open. Statements of LQL:
 
 """
 
-Show = Callable[[Cursor], None]
+
+class Stopwatch:
+    """How long a statement works, without the time its rows are being looked at."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+    def rows(self, cursor: Cursor) -> Iterator[Row]:
+        """The rows of a cursor, each timed."""
+        while True:
+            with self:
+                row = cursor.fetchone()
+            if row is None:
+                return
+            yield row
 
 
 def is_complete(text: str) -> bool:
@@ -47,7 +69,7 @@ def is_complete(text: str) -> bool:
     if text.rstrip(" \t").endswith("\n"):
         return True  # an empty line ends everything else
     if not _is_lql(text):
-        return bool(apsw.complete(text))  # knows the bodies of triggers
+        return bool(apsw.complete(text + "\n"))  # knows the bodies of triggers; the line end ends a comment
     return not last.is_operator("|>")
 
 
@@ -56,7 +78,7 @@ class Shell:
 
     def __init__(self, file: str, render: Renderer, *, interactive: bool) -> None:
         self.connection: Connection = connect(file)
-        self._let_interrupt()
+        notice_interrupts(self.connection)
         self.render = render
         self.interactive = interactive
         self.timing = interactive
@@ -86,17 +108,18 @@ class Shell:
 
     def _statement(self, statement: str) -> None:
         self.last = statement
-        started = time.perf_counter()
+        watch = Stopwatch()
         pending = self.connection.in_transaction
-        cursor = self.connection.execute(statement)
+        with watch:
+            cursor = self.connection.execute(statement)
         if cursor.description is not None:
-            self.render([column[0] for column in cursor.description], cursor, sys.stdout)
+            self.render([column[0] for column in cursor.description], watch.rows(cursor), sys.stdout)
         elif cursor.rowcount >= 0 and self.interactive:
             click.echo(f"{cursor.rowcount:,} row{'' if cursor.rowcount == 1 else 's'} changed")
         if cursor.rowcount >= 0 and not pending:
             self.connection.commit()
         if self.timing:
-            click.echo(f"{duration(time.perf_counter() - started)}")
+            click.echo(duration(watch.seconds))
 
     def _command(self, name: str, argument: str = "") -> bool:
         commands: dict[str, Callable[[str], None]] = {
@@ -129,11 +152,7 @@ class Shell:
         if not argument:
             raise ProgrammingError("\\use needs the name of a vindex")
         self.connection.switch(argument.strip("'\""))
-        self._let_interrupt()
-
-    def _let_interrupt(self) -> None:
-        """Return to Python now and then while SQLite works: only there Ctrl-C is noticed."""
-        self.connection.database.set_progress_handler(lambda: False, 100_000)
+        notice_interrupts(self.connection)
 
     def _fail(self, problem: object) -> None:
         self.failed = True

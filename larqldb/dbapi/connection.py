@@ -32,9 +32,10 @@ def connect(
 ) -> Connection:
     """Open a vindex for SQL and LQL; ``:memory:`` gives an empty one.
 
-    This costs milliseconds: the model's weights load at the first statement that needs them. ``cache_mb`` bounds
-    what feature vectors may take in memory between statements, in MiB. Raises SourceNotFound, NotAVindex, NewerVindex, OutdatedVindex or DamagedVindex where
-    the file is not one to open, NotSupportedError for a ``precision`` other than float32 and for any ``walk``.
+    This costs milliseconds: the model's weights load at the first statement that needs them. ``cache_mb`` bounds what
+    feature vectors may take in memory between statements, in MiB. Raises SourceNotFound, NotAVindex, NewerVindex,
+    OutdatedVindex or DamagedVindex where the file is not one to open, NotSupportedError for a ``precision`` other than
+    float32 and for any ``walk``.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InterfaceError(f"a path must be text or a Path, not {type(path).__name__}")
@@ -54,7 +55,8 @@ class Connection:
     ``rollback``; BEGIN and SAVEPOINT may also be written out. ``with connection:`` commits, or rolls back on an
     exception, and leaves the connection open, as in the standard library's sqlite3. Closing rolls back.
 
-    ``session`` is the model behind it. A connection may move between threads, but serves one at a time; two at once raise ProgrammingError.
+    A connection may move between threads, but serves one at a time; two at once raise ProgrammingError. ``session`` is
+    the model behind it.
     """
 
     Warning = errors.Warning
@@ -158,6 +160,11 @@ class Connection:
                 raise
         else:
             self.rollback()
+
+    def __del__(self) -> None:
+        """Free the file: functions registered on it refer back to it where Python's collector cannot see."""
+        if getattr(self, "_database", None) is not None:
+            self.close()
 
     def __repr__(self) -> str:
         state = "" if self._database is not None else ", closed"

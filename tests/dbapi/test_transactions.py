@@ -1,5 +1,6 @@
 import threading
 
+import apsw
 import pytest
 
 import larqldb
@@ -225,3 +226,12 @@ def test_the_file_at_rest_is_alone(tmp_path):
     connection.commit()
     connection.close()
     assert [file.name for file in tmp_path.iterdir()] == ["x.vindex"]
+
+
+def test_a_forgotten_connection_frees_its_file(empty_vindex):
+    before = len(apsw.connections())
+    connection = larqldb.connect(empty_vindex)
+    connection.execute("SELECT count(*) FROM features").fetchall()
+    assert len(apsw.connections()) == before + 1
+    del connection
+    assert len(apsw.connections()) == before

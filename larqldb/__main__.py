@@ -1,0 +1,5 @@
+"""``python -m larqldb`` is the command line."""
+
+from larqldb.cli import main
+
+main()
