@@ -17,11 +17,12 @@ FILE = Path("smollm2.vindex")
 
 STATEMENTS = (
     ("What is in the file?", "SELECT key, value FROM model WHERE key IN ('architecture', 'layers', 'parameters')"),
-    ("The layers, in the bands that the model's own features fall into.", "SHOW LAYERS RANGE 0-29"),
-    ("Every feed-forward feature is a row: which ones write towards Paris, most strongly first?",
-     "SELECT layer, feature, rank, round(score, 2) AS score FROM promotions WHERE token = ' Paris' "
+    ("Its layers fall into three bands, found in the features themselves.", "SELECT band, min(layer) AS first, max(layer) AS last, sum(features) AS features "
+     "FROM layers GROUP BY band ORDER BY first"),
+    ("Every feed-forward feature is a row: which ones promote a word, most strongly first?",
+     "SELECT layer, feature, rank, round(score, 2) AS score FROM promotions WHERE token = ' because' "
      "ORDER BY score DESC LIMIT 5"),
-    ("One of them, with the tokens it promotes.", 'SHOW FEATURES 28 WHERE feature = 114'),
+    ("One feature with the tokens it promotes: British spelling.", "SHOW FEATURES 24 WHERE feature = 381"),
     ("Which features answer to an entity, going by its embedding alone?", 'DESCRIBE "France" BRIEF'),
     ("Gate search for a prompt: the features of three layers.",
      'WALK "The capital of France is" TOP 2 LAYERS 27-29 MODE PURE'),
