@@ -55,8 +55,8 @@ class Connection:
     ``rollback``; BEGIN and SAVEPOINT may also be written out. ``with connection:`` commits, or rolls back on an
     exception, and leaves the connection open, as in the standard library's sqlite3. Closing rolls back.
 
-    A connection may move between threads, but serves one at a time; two at once raise ProgrammingError. ``session`` is
-    the model behind it.
+    A connection may move between threads but serves one at a time (``threadsafety`` 1): open one for each.
+    ``session`` is the model behind it.
     """
 
     Warning = errors.Warning

@@ -12,7 +12,7 @@ import apsw
 from larqldb.dbapi.commands import run_command
 from larqldb.dbapi.failures import translate
 from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings
-from larqldb.dbapi.statements import plan, script
+from larqldb.dbapi.statements import Plan, plan, script
 from larqldb.dbapi.watch import Description, Watch
 from larqldb.errors import Error, ProgrammingError
 
@@ -63,7 +63,7 @@ class Cursor:
         todo = plan(operation)
         given = bindings(parameters)
         if todo.command is None:
-            self._run(todo.sql, given, operation)
+            self._run(todo, given, operation)
         else:
             description, rows = run_command(todo.command, given, self.connection)
             self._attach(self.connection.database)
@@ -77,7 +77,7 @@ class Cursor:
         """
         self._ready()
         todo = plan(operation)
-        if todo.command is not None or todo.sql is not operation:
+        if todo.command is not None or todo.lowered:
             raise ProgrammingError("executemany takes INSERT, UPDATE, DELETE and REPLACE only; use execute")
         given: Bindings = ()
 
@@ -173,19 +173,19 @@ class Cursor:
     ) -> None:
         self.close()
 
-    def _run(self, sql: str, given: Bindings, text: str) -> None:
+    def _run(self, todo: Plan, given: Bindings, text: str) -> None:
         """Run SQL; ``text`` is the statement as the user wrote it."""
         watch = self._watch
-        watch.reset(sql)
+        watch.reset(todo.sql)
         try:
-            self._apsw.execute(sql, given)
+            self._apsw.execute(todo.sql, given)
             self._description = watch.description
             if watch.writes:
                 self._finish()
             elif watch.description is not None:
                 self._rows = self._apsw
         except Exception as problem:
-            self._fail(problem, text, given, lowered=sql is not text)
+            self._fail(problem, text, given, lowered=todo.lowered)
 
     def _finish(self) -> None:
         """Complete a statement that changes rows: what it returns is read at once, as it has changed all of them."""

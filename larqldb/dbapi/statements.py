@@ -28,9 +28,13 @@ _VERB = re.compile(SPACE + r"(\w*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a statement runs: ``sql`` by SQLite, or ``command``, a node of LQL, by Python."""
+    """How a statement runs: ``sql`` by SQLite, or ``command``, a node of LQL, by Python.
+
+    ``lowered`` says that ``sql`` is what LQL became, not what the user wrote.
+    """
 
     sql: str
+    lowered: bool = False
     command: Any = None
 
 
@@ -85,7 +89,9 @@ def _plan(text: str) -> Plan:
     node = lql.parse(text)
     if isinstance(node, lql.Sql):
         return Plan(text)
-    return Plan("", node) if isinstance(node, lql.Command) else Plan(lql.print_sql(node))
+    if isinstance(node, lql.Command):
+        return Plan("", command=node)
+    return Plan(lql.print_sql(node), lowered=True)
 
 
 _cached = lru_cache(CACHED)(_plan)

@@ -35,3 +35,10 @@ def test_chunks(numbers, where, sizes):
         chunks = list(pd.read_sql(f"SELECT n, word FROM numbers WHERE {where}", numbers, chunksize=4))
     assert [len(chunk) for chunk in chunks] == sizes
     assert all(list(chunk.columns) == ["n", "word"] for chunk in chunks)
+
+
+def test_a_frame_becomes_a_table(conn):
+    frame = pd.DataFrame({"n": [1, 2], "word": ["a", None], "half": [0.5, float("nan")]})
+    with pytest.warns(UserWarning, match=SAYS):
+        frame.to_sql("frame", conn, index=False)
+    assert conn.execute("SELECT * FROM frame").fetchall() == [(1, "a", 0.5), (2, None, None)]

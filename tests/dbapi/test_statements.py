@@ -121,3 +121,12 @@ def test_plans_are_remembered_unless_long():
 
 def test_a_double_quoted_string(conn):
     assert conn.execute('SELECT "no such column"').fetchone() == ("no such column",)
+
+
+def test_statements_are_told_apart_by_their_text_alone(conn):
+    for _ in range(2):  # the second time from the cache, with another string object
+        statement = " ".join(["INSERT INTO relations (name)", "VALUES (?)"])
+        assert conn.executemany(statement, [("a",)]).rowcount == 1
+        conn.rollback()
+        with pytest.raises(larqldb.LQLSyntaxError, match="no such table: nowhere"):
+            conn.execute(" ".join(["SELECT 1 FROM", "nowhere"]))
