@@ -122,7 +122,7 @@ def extract_command(source: str, target: str, level: str, dtype: str | None, lay
     """
     from larqldb.cli.progress import progress_bar
 
-    with progress_bar(f"Extracting {source}") as progress:
+    with progress_bar(f"Extracting {Path(source).name}") as progress:
         report = extract(source, target, level=level, dtype=dtype, layers=_layers(layers), progress=progress)
     renderer(output)(("what", "where", "how_many", "bytes"), report.rows(), sys.stdout)
 

@@ -17,10 +17,10 @@ def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("elapsed"),
+        TextColumn("left,"),
         TimeElapsedColumn(),
+        TextColumn("so far"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(title, total=None)
