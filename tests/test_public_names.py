@@ -11,11 +11,7 @@ def test_all_is_sorted():
 
 
 def test_nothing_public_is_forgotten():
-    public = {
-        name
-        for name, value in vars(larqldb).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
-    }
+    public = {name for name, value in vars(larqldb).items() if not name.startswith("_") and not inspect.ismodule(value)}
     assert public == set(larqldb.__all__)
 
 
