@@ -19,6 +19,8 @@ from larqldb.dbapi import (
     apilevel,
     connect,
     paramstyle,
+    sqlite_version,
+    sqlite_version_info,
     threadsafety,
 )
 from larqldb.errors import (
@@ -70,5 +72,7 @@ __all__ = [  # noqa: RUF022 - in the order of sorted()
     "connect",
     "extract",
     "paramstyle",
+    "sqlite_version",
+    "sqlite_version_info",
     "threadsafety",
 ]

@@ -53,7 +53,8 @@ class Connection:
 
     A transaction begins by itself before the first INSERT, UPDATE, DELETE or REPLACE and lasts until ``commit`` or
     ``rollback``; BEGIN and SAVEPOINT may also be written out. ``with connection:`` commits, or rolls back on an
-    exception, and leaves the connection open, as in the standard library's sqlite3. Closing rolls back.
+    exception, and leaves the connection open, as in the standard library's sqlite3. Closing rolls back. With
+    ``autocommit`` set to True no transaction begins by itself: each statement is permanent when it ends.
 
     A connection may move between threads but serves one at a time (``threadsafety`` 1): open one for each.
     ``session`` is the model behind it.
@@ -72,6 +73,7 @@ class Connection:
 
     def __init__(self, path: str, *, read_only: bool, cache_mb: int) -> None:
         self._database: apsw.Connection | None = None
+        self.autocommit = False
         self._read_only = read_only
         self._cache_mb = cache_mb
         self._open(path)

@@ -210,11 +210,13 @@ class Cursor:
 
     def _ready(self) -> None:
         """Forget the last statement; ProgrammingError where the cursor or its connection is closed."""
-        database = self.connection.database
+        connection = self.connection
+        database = connection.database
         self._description = self._rows = None
         self.rowcount = -1
         if database is not self._watch.db:
             self._attach(database)
+        self._watch.autocommit = connection.autocommit
 
     def _attach(self, database: apsw.Connection) -> None:
         """Work on a database: the connection's own, which USE may have changed."""

@@ -28,10 +28,23 @@ class Watch:
     statement, and SQLite's locks, at once.
     """
 
-    __slots__ = ("before", "began", "changes", "db", "description", "inserts", "many", "started", "text", "writes")
+    __slots__ = (
+        "autocommit",
+        "before",
+        "began",
+        "changes",
+        "db",
+        "description",
+        "inserts",
+        "many",
+        "started",
+        "text",
+        "writes",
+    )
 
     def __init__(self, db: apsw.Connection) -> None:
         self.db = db
+        self.autocommit = False
         self.text = ""
         self.many = False
         self.reset("")
@@ -58,7 +71,7 @@ class Watch:
             verb = _CHANGES_ROWS.match(sql)
             if verb:
                 self.writes, self.inserts = True, verb.group(1).upper() in ("INSERT", "REPLACE", "WITH")
-                if not self.db.in_transaction:
+                if not self.autocommit and not self.db.in_transaction:
                     self.before = self.db.total_changes()
                     self.db.execute("BEGIN")
                     self.began = True
