@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
@@ -33,7 +34,7 @@ class Tokenizer:
             )
         config = _object(files, "tokenizer_config.json")
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode("utf-8"))
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(files["tokenizer.json"])
         except Exception as error:  # the library raises bare Exception for everything it does not understand
             raise _bad("tokenizer.json", str(error)) from error
         # Some files carry the truncation or padding of their last training run.
@@ -41,15 +42,10 @@ class Tokenizer:
         self._tokenizer.no_padding()
         if self._tokenizer.post_processor is None:  # where there is one, transformers too ignores add_bos_token
             self._set_template(config)
-        pieces = self._tokenizer.get_vocab(with_added_tokens=True)
-        self._pieces = [""] * (max(pieces.values(), default=-1) + 1)
-        for piece, token_id in pieces.items():
-            self._pieces[token_id] = piece
         added = self._tokenizer.get_added_tokens_decoder()
         self._added = frozenset(added)
         self.special_ids: frozenset[int] = frozenset(i for i, token in added.items() if token.special)
         self._byte_level = "ByteLevel" in (*_types(self._tokenizer.decoder), *_types(self._tokenizer.pre_tokenizer))
-        self._texts: list[str] | None = None
 
     @property
     def size(self) -> int:
@@ -77,20 +73,29 @@ class Tokenizer:
 
     def piece(self, token_id: int) -> str:
         """The token as the vocabulary writes it ("ĠParis", "▁Paris", "<0x0A>"); "" for an unused id."""
-        return self._pieces[token_id] if 0 <= token_id < self.size else ""
+        return (self._tokenizer.id_to_token(token_id) or "") if 0 <= token_id < 1 << 32 else ""
 
     def text(self, token_id: int) -> str:
         """What the token adds to a text (" Paris"); "" for an unused id, U+FFFD for part of a character."""
-        return self.texts()[token_id] if 0 <= token_id < self.size else ""
+        return self._read(token_id, self.piece(token_id))
 
     def texts(self) -> list[str]:
-        """The text of every token, by id: ``size`` strings. Computed once."""
-        if self._texts is None:
-            read = _byte_level_text if self._byte_level else _sentence_piece_text
-            self._texts = [
-                piece if token_id in self._added else read(piece) for token_id, piece in enumerate(self._pieces)
-            ]
-        return self._texts
+        """The text of every token, by id: ``size`` strings."""
+        return [self._read(token_id, piece) for token_id, piece in enumerate(self._pieces)]
+
+    @cached_property
+    def _pieces(self) -> list[str]:
+        """Every piece by id. Takes half a second for 262,144 of them, so it waits until somebody wants them all."""
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        pieces = [""] * (max(vocabulary.values(), default=-1) + 1)
+        for piece, token_id in vocabulary.items():
+            pieces[token_id] = piece
+        return pieces
+
+    def _read(self, token_id: int, piece: str) -> str:
+        if token_id in self._added:
+            return piece
+        return _byte_level_text(piece) if self._byte_level else _sentence_piece_text(piece)
 
     def _set_template(self, config: Mapping[str, Any]) -> None:
         """Put BOS and EOS around texts as tokenizer_config.json asks; for a tokenizer.json without a post-processor."""
