@@ -1,14 +1,16 @@
 """One model, layer by layer, into the tables of a new vindex.
 
-Only the embeddings and one layer's tensors are in memory at a time.
+Only the embeddings and one layer's tensors are in memory at a time; the tokenizer is gone before the embeddings come.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from larqldb.errors import BadModelFile, ProgrammingError, UnsupportedModel
 from larqldb.extract import LEVELS, ExtractReport, Progress
+from larqldb.extract.associations import Associations
 from larqldb.extract.bands import METHOD, bands
 from larqldb.extract.convert import read_tensor, stored_dtype
 from larqldb.extract.features import LayerWriter
@@ -24,7 +27,7 @@ from larqldb.model.architectures import resolve, tensors
 from larqldb.model.network import NORMS, Network, TensorSlot
 from larqldb.model.tokenizer import Tokenizer
 from larqldb.storage.checksums import fingerprint
-from larqldb.storage.dtypes import USER_NAMES
+from larqldb.storage.dtypes import USER_NAMES, as_float32
 from larqldb.storage.new_file import new_vindex
 from larqldb.storage.tensors import DIRECTIONS, StoredTensor, TensorStore, sha256
 
@@ -80,38 +83,41 @@ class _Extraction:
         if not 0 <= first <= last < self.network.layers:
             raise ProgrammingError(f"layers {first}-{last}: the model has layers 0-{self.network.layers - 1}")
         self.layers = range(first, last + 1)
-        self.tokenizer = Tokenizer(source.files)
-        ids, rows = self.tokenizer.size, self.network.vocab
-        if ids > rows:
-            raise BadModelFile(
-                path=source.origin,
-                problem=f"tokenizer.json has ids up to {ids - 1}, the embeddings only {rows} rows",
-                remedy="Its files belong to different models; get it again",
-            )
         self.store = TensorStore(db)
         self.written: list[StoredTensor] = []
-        self.steps = self.network.layers + 6  # preparing the embeddings costs about as much as four layers
+        # Preparing the embeddings costs about as much as four layers, the associations a quarter of the layers.
+        self.steps = 5 + self.network.layers + len(self.layers) // 4 + 1
 
     def run(self) -> dict[str, Any]:
         """Write every table; the counts of the report."""
         self.progress("vocabulary", 0, self.steps)
-        texts = self._write_tokens()
+        texts, special = self._write_tokens()
         for name, content in self.source.files.items():
             self.db.execute("INSERT INTO files VALUES (?, ?)", (name, content))
+        release_memory()
         self.progress("embeddings", 1, self.steps)
         (embed_slot,) = (slot for slot in self.slots if slot.role == "embed")
         embed = self._store(embed_slot)
-        writer = LayerWriter(self.db, embed, texts, self.tokenizer.special_ids)
+        associations = Associations(self.db, embed, texts, special)
+        writer = LayerWriter(self.db, embed, texts)
         for slot in self.slots:
             if slot.layer is None and slot.role != "embed":
                 self._store(slot)
         for layer in range(self.network.layers):
             self.progress(f"layer {layer}", 5 + layer, self.steps)
             self._write_layer(layer, writer)
-        self.progress("knowledge", self.steps - 1, self.steps)
         found = bands(writer.profiles)
         self.db.executemany("UPDATE layers SET band = ? WHERE layer = ?", zip(found, self.layers, strict=True))
-        writer.write_entities()
+        fallbacks = writer.promoted.fallbacks
+        del embed, writer
+        release_memory()
+        for layer in self.layers:
+            self.progress(
+                f"associations of layer {layer}", self.steps - len(self.layers) // 4 - 1 + layer // 4, self.steps
+            )
+            gate, norm = self.store.weights("gate", layer), self.store.weights("ffn_norm", layer)
+            associations.write(layer, as_float32(gate), as_float32(norm) + np.float32(self.network.norm_offset))
+        associations.finish()
         stated = self._write_model()
         self.progress("done", self.steps, self.steps)
         return {
@@ -122,21 +128,27 @@ class _Extraction:
             "features": len(self.layers) * self.network.ffn,
             "tokens": self.network.vocab,
             "tensors": len(self.written),
-            "edges": writer.edges,
+            "edges": associations.edges,
             "rounding": self._rounding(),
-            "fallbacks": writer.fallbacks,
+            "fallbacks": fallbacks,
         }
 
-    def _write_tokens(self) -> list[str]:
-        """The vocabulary; ids beyond the tokenizer's, which only pad the embeddings, have no text."""
-        padding = self.network.vocab - self.tokenizer.size
-        texts = [*self.tokenizer.texts(), *([""] * padding)]
-        special = self.tokenizer.special_ids
+    def _write_tokens(self) -> tuple[list[str], frozenset[int]]:
+        """The vocabulary: texts by token, special tokens. Ids that only pad the embeddings have no text."""
+        tokenizer = Tokenizer(self.source.files)
+        ids, rows = tokenizer.size, self.network.vocab
+        if ids > rows:
+            raise BadModelFile(
+                path=self.source.origin,
+                problem=f"tokenizer.json has ids up to {ids - 1}, the embeddings only {rows} rows",
+                remedy="Its files belong to different models; get it again",
+            )
+        texts, special = [*tokenizer.texts(), *([""] * (rows - ids))], tokenizer.special_ids
         self.db.executemany(
             "INSERT INTO tokens VALUES (?, ?, ?, ?)",
-            ((i, text, self.tokenizer.piece(i), int(i in special or not text)) for i, text in enumerate(texts)),
+            ((i, text, tokenizer.piece(i), int(i in special or not text)) for i, text in enumerate(texts)),
         )
-        return texts
+        return texts, special
 
     def _write_layer(self, layer: int, writer: LayerWriter) -> None:
         """Store a layer's tensors and, if it was asked for, its features."""
@@ -147,8 +159,6 @@ class _Extraction:
                 continue
             if slot.role in DIRECTIONS:
                 arrays[slot.role] = self._read(slot, "features" if self._keeps(slot) else "absent")
-            elif slot.role == "ffn_norm":
-                arrays["ffn_norm"] = self._store(slot)
             else:
                 self._store(slot)
         if not wanted:
@@ -158,8 +168,7 @@ class _Extraction:
         if self.level != "browse":
             kept |= {"up": arrays["up"], "down": down}
         self.store.write_features(layer, kept)
-        norm = arrays["ffn_norm"].astype(np.float32) + np.float32(self.network.norm_offset)
-        writer.write(layer, arrays["gate"], arrays["up"], down, norm)
+        writer.write(layer, arrays["gate"], arrays["up"], down)
 
     def _keeps(self, slot: TensorSlot) -> bool:
         """Whether the extract level and the layers asked for include a tensor."""
@@ -222,6 +231,12 @@ class _Extraction:
         }
         self.db.executemany("INSERT INTO model VALUES (?, ?)", properties.items())
         return stated
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system: glibc keeps 370 MB of what loading Gemma 3's tokenizer took."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _slots(source: Source, network: Network) -> tuple[TensorSlot, ...]:

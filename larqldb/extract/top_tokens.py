@@ -26,10 +26,13 @@ Floats = NDArray[np.float32]
 Scores = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-CANDIDATES = 128  # on SmolLM2 and Gemma 3 about 50 suffice on average; under 2 % of features need more
-FIRST_LOOK = 32  # of them, rescored before the rest is judged
+# Tokens proposed for each direction: on SmolLM2 and Gemma 3 about 50 suffice for ten, under 2 % need more than 128.
+CANDIDATES = 12  # for each token wanted, and
+SPARE = 8
+FIRST_LOOK = 3  # of them for each token wanted, rescored before the rest is judged
 BLOCK_BYTES = 1 << 24  # of float32 scores at a time
 BRUTE_FORCE = 1 << 12  # vocabularies up to this size are not worth preparing
+PART_BYTES = 1 << 22  # of float32 embeddings at a time
 PAIRS = 1 << 12  # of token and direction, in float64 at a time
 EPS32 = 2.0**-24  # unit roundoff of float32
 
@@ -46,7 +49,9 @@ class TopTokens:
         self.tokens, self.hidden = embeddings.shape
         self.k = min(k, self.tokens)
         self.fallbacks = 0
-        self._gather = _gather_session(embeddings)
+        self._embeddings = np.ascontiguousarray(embeddings)
+        self._values = _ort_value(self._embeddings)
+        self._gather = _gather_session(self._values.element_type())
         self.norms = np.empty(self.tokens, np.float32)
         for part in self._parts():
             self.norms[part] = np.linalg.norm(self._rows(np.arange(part.start, part.stop)), axis=1)
@@ -90,7 +95,7 @@ class TopTokens:
         quantised = (rounded + 128).astype(np.uint8)
         upper, found = self._session.run(None, {"directions": quantised, "bias": bias})  # [B, C] each, best first
         exact = np.full(upper.shape, -np.inf, np.float32)
-        look = min(max(FIRST_LOOK, self.k), upper.shape[1])
+        look = min(FIRST_LOOK * self.k + 2, upper.shape[1])
         rows = self._rows(found[:, :look])  # [B, look, H]
         exact[:, :look] = np.einsum("bch,bh->bc", rows, directions)
         margin = self._margin(norms)
@@ -144,11 +149,12 @@ class TopTokens:
 
     def _rows(self, tokens: Ids) -> Floats:
         """Embeddings of tokens as float32, [*tokens.shape, hidden]."""
-        (rows,) = self._gather.run(None, {"tokens": tokens})
-        return np.asarray(rows)
+        feeds = {"embeddings": self._values, "tokens": ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tokens))}
+        (rows,) = self._gather.run_with_ort_values(None, feeds)
+        return np.asarray(rows.numpy())
 
     def _parts(self) -> Iterator[slice]:
-        size = max(1, BLOCK_BYTES // 4 // self.hidden)
+        size = max(1, PART_BYTES // 4 // self.hidden)
         for start in range(0, self.tokens, size):
             yield slice(start, min(start + size, self.tokens))
 
@@ -172,7 +178,7 @@ class TopTokens:
             self._errors[part] = np.linalg.norm(centred - rounded, axis=1)
         # Float32 rounding while centring, rotating and scaling, generously.
         self._errors += 4 * self.hidden * EPS32 * (self.norms + np.linalg.norm(self._centre))
-        self._session = _proposal_session(quantised, scales, offset, min(CANDIDATES, self.tokens))
+        self._session = _proposal_session(quantised, scales, offset, min(CANDIDATES * self.k + SPARE, self.tokens))
 
 
 def _session(
@@ -181,7 +187,7 @@ def _session(
     outputs: dict[str, int],
     constants: dict[str, Array],
 ) -> ort.InferenceSession:
-    """A session over constants; all but single numbers are handed over without a copy (external initialisers)."""
+    """A session over constants; all but single numbers go round the 2 GB limit of a model (external initialisers)."""
     initialisers, options = [], ort.SessionOptions()
     options.enable_cpu_mem_arena = False  # the arena keeps several times what a run needs
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # two sessions share the cores
@@ -194,9 +200,7 @@ def _session(
         for key, value in (("location", name), ("offset", "0"), ("length", str(array.nbytes))):
             tensor.external_data.add(key=key, value=value)
         initialisers.append(tensor)
-        plain = array.view(np.uint16) if onnx_type == TensorProto.BFLOAT16 else array
-        shared = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(plain, onnx_type)
-        options.add_external_initializers([name], [shared])
+        options.add_external_initializers([name], [_ort_value(array)])
     graph = helper.make_graph(
         nodes,
         "top_tokens",
@@ -209,17 +213,27 @@ def _session(
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _gather_session(embeddings: Array) -> ort.InferenceSession:
-    """Rows of the embeddings by number, as float32: several times faster than numpy's cast from float16."""
+def _gather_session(dtype: int) -> ort.InferenceSession:
+    """Rows of a matrix of an ONNX type by number, as float32: several times faster than numpy's cast from float16.
+
+    The matrix is an input, which is not copied; an initialiser would be.
+    """
     return _session(
         [
             helper.make_node("Gather", ["embeddings", "tokens"], ["rows"]),
             helper.make_node("Cast", ["rows"], ["floats"], to=TensorProto.FLOAT),
         ],
-        {"tokens": (TensorProto.INT64, None)},
+        {"embeddings": (dtype, None), "tokens": (TensorProto.INT64, None)},
         {"floats": TensorProto.FLOAT},
-        {"embeddings": np.ascontiguousarray(embeddings)},
+        {},
     )
+
+
+def _ort_value(array: Array) -> ort.OrtValue:
+    """An array as ONNX Runtime sees it, without a copy; it must outlive the value."""
+    onnx_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    plain = array.view(np.uint16) if onnx_type == TensorProto.BFLOAT16 else array
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(plain, onnx_type)
 
 
 def _proposal_session(quantised: Array, scales: Floats, offset: int, candidates: int) -> ort.InferenceSession:

@@ -1,0 +1,84 @@
+"""What weights alone say of names: static edges, and the table of entities.
+
+A static edge says: of all names in the vocabulary, this feature's gate answers most to the entity's embedding, as it
+enters the layer through its norm, and the feature promotes the target. Nothing has run to confirm it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from larqldb.extract.top_tokens import TopTokens
+from larqldb.extract.words import is_name, is_word
+from larqldb.storage.database import fetch
+from larqldb.storage.dtypes import as_float32
+
+if TYPE_CHECKING:
+    import apsw
+    from numpy.typing import NDArray
+
+Array = np.ndarray[Any, Any]
+
+RELATION = "associates"  # the one relation that weights alone show
+MEANING = "a feature answers most to the entity's embedding and promotes the target"
+
+
+class Associations:
+    """Names of the vocabulary as they enter a layer; ``write`` adds a layer's static edges, ``finish`` the entities.
+
+    ``embed`` is [tokens, hidden]; only the rows of names are kept. ``edges`` counts what was written.
+    """
+
+    def __init__(self, db: apsw.Connection, embed: Array, texts: Sequence[str], special: Collection[int]) -> None:
+        self.db, self.texts, self.edges = db, texts, 0
+        self.names = np.array([i for i, text in enumerate(texts) if i not in special and is_name(text)], np.int64)
+        self._rows = as_float32(embed[self.names])
+        self._search: TopTokens | None = None
+        db.execute("INSERT INTO relations VALUES (?, ?, 'static')", (RELATION, MEANING))
+
+    def write(self, layer: int, gate: NDArray[np.float32], norm: NDArray[np.float32]) -> None:
+        """One layer: ``gate`` [features, hidden], ``norm`` [hidden] what the norm before the FFN multiplies by."""
+        if not len(self.names):
+            return
+        if self._search is None:
+            self._search = TopTokens(_unit_rms(self._rows), 1)
+        ids, scores = self._search.search(gate * norm)
+        targets = fetch(self.db, "SELECT token_id FROM features WHERE layer = ? ORDER BY feature", (layer,))
+        rows = []
+        for feature, ((target,), name, score) in enumerate(
+            zip(targets, self.names[ids[:, 0]].tolist(), scores[:, 0].tolist(), strict=True)
+        ):
+            if name != target and score > 0 and is_word(self.texts[target]):
+                entity, word = self.texts[name].strip(), self.texts[target].strip()
+                rows.append((entity, RELATION, word, layer, feature, score))
+        self.db.executemany(
+            "INSERT INTO edge_records (entity, relation, target, layer, feature, score, source) "
+            "VALUES (?, ?, ?, ?, ?, ?, 'static')",
+            rows,
+        )
+        self.edges += len(rows)
+
+    def finish(self) -> None:
+        """Names that features promote: how many features, where most strongly, how many edges."""
+        names = ((i, self.texts[i].strip()) for i in self.names.tolist())
+        self.db.execute("CREATE TEMP TABLE names (token_id INTEGER PRIMARY KEY, entity TEXT NOT NULL)")
+        self.db.executemany("INSERT INTO names VALUES (?, ?)", names)
+        self.db.execute("""
+            INSERT INTO entities (entity, layer, features, score, edges)
+            SELECT entity, layer, features, score,
+                   (SELECT count(*) FROM edge_records AS e WHERE e.entity = found.entity)
+            FROM (
+                SELECT entity, layer, count(DISTINCT layer * 1000000 + feature) AS features, max(score) AS score
+                FROM names JOIN feature_tokens USING (token_id) GROUP BY entity
+            ) AS found ORDER BY entity""")
+        self.db.execute("DROP TABLE names")
+
+
+def _unit_rms(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Embeddings as an RMS norm passes them on, before its weight: mean square 1."""
+    rms = np.sqrt(np.einsum("th,th->t", rows, rows) / np.float32(rows.shape[1]))
+    rows /= np.maximum(rms, np.float32(1e-12))[:, None]
+    return rows
