@@ -29,22 +29,19 @@ MEANING = "a feature answers most to the entity's embedding and promotes the tar
 class Associations:
     """Names of the vocabulary as they enter a layer; ``write`` adds a layer's static edges, ``finish`` the entities.
 
-    ``embed`` is [tokens, hidden]; only the rows of names are kept. ``edges`` counts what was written.
+    ``embed`` is [tokens, hidden] in its stored dtype; it is not kept. ``edges`` counts what was written.
     """
 
     def __init__(self, db: apsw.Connection, embed: Array, texts: Sequence[str], special: Collection[int]) -> None:
         self.db, self.texts, self.edges = db, texts, 0
         self.names = np.array([i for i, text in enumerate(texts) if i not in special and is_name(text)], np.int64)
-        self._rows = as_float32(embed[self.names])
-        self._search: TopTokens | None = None
+        self._search = TopTokens(_unit_rms(as_float32(embed[self.names])), 1) if len(self.names) else None
         db.execute("INSERT INTO relations VALUES (?, ?, 'static')", (RELATION, MEANING))
 
     def write(self, layer: int, gate: NDArray[np.float32], norm: NDArray[np.float32]) -> None:
         """One layer: ``gate`` [features, hidden], ``norm`` [hidden] what the norm before the FFN multiplies by."""
-        if not len(self.names):
-            return
         if self._search is None:
-            self._search = TopTokens(_unit_rms(self._rows), 1)
+            return
         ids, scores = self._search.search(gate * norm)
         targets = fetch(self.db, "SELECT token_id FROM features WHERE layer = ? ORDER BY feature", (layer,))
         rows = []

@@ -98,7 +98,6 @@ class _Extraction:
         self.progress("embeddings", 1, self.steps)
         (embed_slot,) = (slot for slot in self.slots if slot.role == "embed")
         embed = self._store(embed_slot)
-        associations = Associations(self.db, embed, texts, special)
         writer = LayerWriter(self.db, embed, texts)
         for slot in self.slots:
             if slot.layer is None and slot.role != "embed":
@@ -110,6 +109,7 @@ class _Extraction:
         self.db.executemany("UPDATE layers SET band = ? WHERE layer = ?", zip(found, self.layers, strict=True))
         fallbacks = writer.promoted.fallbacks
         del embed, writer
+        associations = Associations(self.db, self.store.weights("embed", None), texts, special)
         release_memory()
         for layer in self.layers:
             self.progress(

@@ -30,7 +30,7 @@ Ids = NDArray[np.int64]
 CANDIDATES = 12  # for each token wanted, and
 SPARE = 8
 FIRST_LOOK = 3  # of them for each token wanted, rescored before the rest is judged
-BLOCK_BYTES = 1 << 24  # of float32 scores at a time
+BLOCK_BYTES = 1 << 25  # of float32 scores at a time
 BRUTE_FORCE = 1 << 12  # vocabularies up to this size are not worth preparing
 PART_BYTES = 1 << 22  # of float32 embeddings at a time
 PAIRS = 1 << 12  # of token and direction, in float64 at a time
@@ -93,7 +93,7 @@ class TopTokens:
         residual = np.linalg.norm(rotated - rounded * scale[:, None], axis=1)
         bias = self._errors * (1 / scale).max() + self._rounded_norms * (residual / scale).max()  # [V]
         quantised = (rounded + 128).astype(np.uint8)
-        upper, found = self._session.run(None, {"directions": quantised, "bias": bias})  # [B, C] each, best first
+        upper, found = self._proposals(quantised, bias)  # [B, C] each, best first
         exact = np.full(upper.shape, -np.inf, np.float32)
         look = min(FIRST_LOOK * self.k + 2, upper.shape[1])
         rows = self._rows(found[:, :look])  # [B, look, H]
@@ -178,7 +178,8 @@ class TopTokens:
             self._errors[part] = np.linalg.norm(centred - rounded, axis=1)
         # Float32 rounding while centring, rotating and scaling, generously.
         self._errors += 4 * self.hidden * EPS32 * (self.norms + np.linalg.norm(self._centre))
-        self._session = _proposal_session(quantised, scales, offset, min(CANDIDATES * self.k + SPARE, self.tokens))
+        candidates = min(CANDIDATES * self.k + SPARE, self.tokens)
+        self._proposals = _Proposals(quantised, scales, offset, candidates, self._block)
 
 
 def _session(
@@ -236,26 +237,43 @@ def _ort_value(array: Array) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(plain, onnx_type)
 
 
-def _proposal_session(quantised: Array, scales: Floats, offset: int, candidates: int) -> ort.InferenceSession:
-    """Directions [B, H] uint8 (128 is zero) → the largest approximate scores plus ``bias``, and their tokens."""
-    operands = ["directions", "embeddings", "one", "scales", "middle", "offset"]
-    return _session(
-        [
-            helper.make_node("MatMulIntegerToFloat", operands, ["scores"], domain="com.microsoft"),
-            helper.make_node("Add", ["scores", "bias"], ["upper"]),
-            helper.make_node("TopK", ["upper", "count"], ["best", "which"], axis=-1),
-        ],
-        {"directions": (TensorProto.UINT8, ["B", "H"]), "bias": (TensorProto.FLOAT, ["V"])},
-        {"best": TensorProto.FLOAT, "which": TensorProto.INT64},
-        {
-            "embeddings": quantised,
-            "one": np.array(1, np.float32),
-            "scales": scales,
-            "middle": np.array(128, np.uint8),
-            "offset": np.array(offset, quantised.dtype),
-            "count": np.array([candidates]),
-        },
-    )
+class _Proposals:
+    """Directions [B, H] uint8 (128 is zero) → the largest approximate scores plus ``bias`` [V], and their tokens.
+
+    Every run writes its scores into one buffer: fresh memory for them costs as much time as the product itself.
+    """
+
+    def __init__(self, quantised: Array, scales: Floats, offset: int, candidates: int, block: int) -> None:
+        operands = ["directions", "embeddings", "one", "scales", "middle", "offset", "bias"]
+        self._session = _session(
+            [
+                helper.make_node("MatMulIntegerToFloat", operands, ["scores"], domain="com.microsoft"),
+                helper.make_node("TopK", ["scores", "count"], ["best", "which"], axis=-1),
+            ],
+            {"directions": (TensorProto.UINT8, ["B", "H"]), "bias": (TensorProto.FLOAT, ["V"])},
+            {"scores": TensorProto.FLOAT, "best": TensorProto.FLOAT, "which": TensorProto.INT64},
+            {
+                "embeddings": quantised,
+                "one": np.array(1, np.float32),
+                "scales": scales,
+                "middle": np.array(128, np.uint8),
+                "offset": np.array(offset, quantised.dtype),
+                "count": np.array([candidates]),
+            },
+        )
+        self._scores = np.empty((block, len(scales)), np.float32)
+
+    def __call__(self, directions: NDArray[np.uint8], bias: Floats) -> tuple[Floats, Ids]:
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("directions", directions)
+        binding.bind_cpu_input("bias", bias)
+        scores = self._scores[: len(directions)]
+        binding.bind_output("scores", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
+        binding.bind_output("best", "cpu")
+        binding.bind_output("which", "cpu")
+        self._session.run_with_iobinding(binding)
+        _, best, which = binding.get_outputs()
+        return best.numpy(), which.numpy()
 
 
 @cache
