@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import ConnectArgsType, DBAPIConnection, IsolationLevel
     from sqlalchemy.engine.url import URL
 
-OPTIONS: dict[str, type] = {"read_only": bool, "cache_mb": int, "precision": str, "walk": str}
+OPTIONS: dict[str, Callable[[str], Any]] = {"read_only": util.asbool, "cache_mb": int, "precision": str, "walk": str}
 FORMS = "larqldb:///NAME.vindex, larqldb:////FOLDER/NAME.vindex or larqldb:///:memory:"
 
 
@@ -57,16 +57,7 @@ class Dialect(SQLiteDialect):
         """The arguments of ``larqldb.connect``; ArgumentError where the URL is not one of larqldb's."""
         if url.host or url.port or url.username or url.password:
             raise exc.ArgumentError(f"{url!r} names a host; a file has three slashes: {FORMS}")
-        unknown = [name for name in url.query if name not in OPTIONS]
-        if unknown:
-            raise exc.ArgumentError(f"unknown option {', '.join(unknown)} in {url!r}; known are {', '.join(OPTIONS)}")
-        options: dict[str, Any] = {}
-        for name, kind in OPTIONS.items():
-            try:
-                util.coerce_kw_type(dict(url.query), name, kind, dest=options)
-            except (TypeError, ValueError):
-                problem = f"option {name} of {url!r} must be {'true or false' if kind is bool else 'a whole number'}"
-                raise exc.ArgumentError(problem) from None
+        options = {name: _option(name, value) for name, value in url.query.items()}
         path = _path(url)
         return [path if path == MEMORY else os.path.abspath(path)], options
 
@@ -96,6 +87,12 @@ class Dialect(SQLiteDialect):
         """Whether the isolation level is AUTOCOMMIT."""
         return bool(dbapi_conn.autocommit)
 
+    def has_table(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> bool:
+        """Whether there is a table or view of this name; ``walk`` and the other table functions are none."""
+        self._ensure_has_table_connection(connection)
+        query = "SELECT count(*) FROM pragma_table_list WHERE name = ? COLLATE NOCASE AND schema = ifnull(?, schema)"
+        return bool(connection.exec_driver_sql(query, (table_name, schema)).scalar())
+
     def is_disconnect(self, e: BaseException, connection: Any, cursor: Any) -> bool:
         """Whether an error means that the connection was closed underneath SQLAlchemy."""
         return isinstance(e, larqldb.ProgrammingError) and str(e) == "the connection is closed"
@@ -110,6 +107,17 @@ class Dialect(SQLiteDialect):
 
 def _path(url: URL) -> str:
     return url.database or MEMORY
+
+
+def _option(name: str, value: str | tuple[str, ...]) -> Any:
+    if name not in OPTIONS:
+        raise exc.ArgumentError(f"unknown option {name} in a URL of larqldb; known are {', '.join(OPTIONS)}")
+    try:
+        if isinstance(value, str):
+            return OPTIONS[name](value)
+    except ValueError:
+        pass
+    raise exc.ArgumentError(f"option {name} in a URL of larqldb cannot be {value!r}")
 
 
 def _add_regexp(connection: Any) -> None:
