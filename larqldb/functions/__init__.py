@@ -1,15 +1,22 @@
-"""What SQL can call on a connection: the table-valued functions, one table of them all."""
+"""What SQL can call on a connection: table-valued functions, two scalar ones, and sqlite-vec's.
+
+``session.vectors`` provides the schema ``vec`` when a statement asks for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from larqldb.errors import NotSupportedError
-from larqldb.functions import browse, inference, properties
+from larqldb.errors import NotSupportedError, OperationalError
+from larqldb.functions import inference, matching, properties
 from larqldb.functions import table_function as tables
+from larqldb.functions.describe import describe
 from larqldb.functions.table_function import TableFunction
+from larqldb.functions.walk import walk
+from larqldb.storage.vectors import load_extension
 
 if TYPE_CHECKING:
     import apsw
@@ -41,20 +48,26 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         _WALK,
         ("prompt", "top", "mode", "first_layer", "last_layer", "relations_only"),
         1,
-        browse.walk,
+        walk,
     ),
     "describe": (
         ("relation TEXT", "target TEXT", "score REAL", "layer INTEGER", "feature INTEGER", "layers TEXT",
          "hits INTEGER", "also TEXT", "band TEXT", "confidence REAL", "source TEXT"),
         ("entity", "first_layer", "last_layer", "band", "relations_only", "detail"),
         1,
-        browse.describe,
+        describe,
     ),
     "gate_match": (
         ("layer INTEGER", "feature INTEGER", "score REAL", "distance REAL"),
         ("query", "k", "layer"),
         1,
-        browse.gate_match,
+        matching.gate_match,
+    ),
+    "down_match": (
+        ("layer INTEGER", "feature INTEGER", "score REAL", "distance REAL"),
+        ("query", "k", "layer"),
+        1,
+        matching.down_match,
     ),
     "infer": (
         ("rank INTEGER", "token TEXT", "token_id INTEGER", "probability REAL", "mode TEXT"),
@@ -90,7 +103,12 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
     ),
 }  # fmt: skip
 
-BY_LAYER = frozenset({"walk", "gate_match", "explain_infer", "attention", "trace"})
+SCALARS: dict[str, Callable[..., bytes | None]] = {
+    "gate_query": matching.gate_query,
+    "down_query": matching.down_query,
+}
+
+BY_LAYER = frozenset({"walk", "gate_match", "down_match", "explain_infer", "attention", "trace"})
 
 
 def register(db: apsw.Connection, session: Session) -> None:
@@ -98,3 +116,7 @@ def register(db: apsw.Connection, session: Session) -> None:
     for name, (columns, arguments, required, rows) in FUNCTIONS.items():
         function = TableFunction(name, columns, arguments, required, partial(rows, session), name in BY_LAYER)
         tables.register(db, function)
+    for name, scalar in SCALARS.items():
+        db.create_scalar_function(name, partial(scalar, session), deterministic=True)
+    with suppress(OperationalError):  # where sqlite-vec has no build: only ``vec`` needs it, and says so then
+        load_extension(db)

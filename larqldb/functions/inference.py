@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larqldb.errors import NotSupportedError, ProgrammingError
-from larqldb.functions.browse import positive
+from larqldb.functions.arguments import positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

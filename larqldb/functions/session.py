@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -13,13 +15,15 @@ import numpy as np
 
 from larqldb.errors import MissingPart, ProgrammingError
 from larqldb.storage.database import fetch
-from larqldb.storage.dtypes import as_float32
+from larqldb.storage.dtypes import NUMPY, as_float32
 from larqldb.storage.tensors import TensorStore
+from larqldb.storage.vectors import VectorIndex, largest_norm
 
 if TYPE_CHECKING:
     import apsw
     from numpy.typing import NDArray
 
+    from larqldb.functions.gate_scan import GateScan
     from larqldb.model.network import Network
     from larqldb.model.runner import Runner
     from larqldb.model.tokenizer import Tokenizer
@@ -40,7 +44,11 @@ class Session:
         self.db = db
         self.store = TensorStore(db)
         self.cache_bytes = cache_mb << 20
+        self.vectors = VectorIndex(db)
         self._matrices: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
+        self._norms: dict[tuple[str, int | None], NDArray[np.float32]] = {}
+        self._largest: dict[tuple[str, int], float] = {}
+        self._scan_bytes = 0
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -113,8 +121,21 @@ class Session:
         return as_float32(self.store.read_rows("embed", ids))
 
     def norm(self, role: str, layer: int | None) -> NDArray[np.float32]:
-        """What a norm multiplies by, float32: its weight plus the architecture's offset."""
-        return as_float32(self.store.weights(role, layer)) + np.float32(self.network.norm_offset)
+        """What a norm multiplies by, float32 [hidden]: its weight plus the architecture's offset."""
+        key = (role, layer)
+        if key not in self._norms:
+            self._norms[key] = as_float32(self.store.weights(role, layer)) + np.float32(self.network.norm_offset)
+        return self._norms[key]
+
+    def unit(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A residual [hidden] scaled as the network's norms do: to mean square 1."""
+        scaled = residual * np.float32(self.network.embed_scale)
+        mean_square = np.mean(np.square(scaled), dtype=np.float32)
+        return np.asarray(scaled / np.sqrt(mean_square + np.float32(self.network.norm_eps)), np.float32)
+
+    def enter(self, residual: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
+        """A residual [hidden] as the layer's FFN receives it: scaled, times the weights of the norm before it."""
+        return self.unit(residual) * self.norm("ffn_norm", layer)
 
     def matrix(self, role: str, layer: int) -> NDArray[np.float32]:
         """A layer's gate, up or down vectors, float32 [features, hidden]; the latest used are kept in memory."""
@@ -124,10 +145,53 @@ class Session:
             return self._matrices[key]
         matrix = as_float32(self.store.weights(role, layer))
         self._matrices[key] = matrix
-        held = sum(kept.nbytes for kept in self._matrices.values())
+        self._make_room()
+        return matrix
+
+    def largest_norm(self, role: str, layer: int) -> float:
+        """The largest L2 norm among a layer's gate, up or down vectors."""
+        key = (role, layer)
+        if key not in self._largest:
+            self._largest[key] = largest_norm(self.matrix(role, layer))
+        return self._largest[key]
+
+    @cached_property
+    def gate_scan(self) -> GateScan | None:
+        """The gates of all layers in 8 bits, with the stored ones where there is room; None where there is none."""
+        from larqldb.functions.gate_scan import GateScan
+
+        stored = self.store.find("gate", self.layers[0])
+        if stored is None:
+            return None
+        numbers, itemsize = math.prod(stored.shape) * len(self.layers), NUMPY[stored.dtype].itemsize
+        keep = numbers * (1 + itemsize) <= self.cache_bytes
+        self._scan_bytes = numbers * (1 + itemsize * keep)
+        if self._scan_bytes > self.cache_bytes:
+            self._scan_bytes = 0
+            return None
+        self._make_room()
+        norms = np.stack([self.norm("ffn_norm", layer) for layer in self.layers])
+        return GateScan(self.layers, norms, partial(self.store.weights, "gate"), self.gates, keep=keep)
+
+    def gates(self, layer: int, features: Sequence[int]) -> NDArray[np.float32]:
+        """Some gate vectors of a layer, float32 [features, hidden], read from the file."""
+        stored = self.store.find("gate", layer)
+        assert stored is not None
+        rows = fetch(
+            self.db,
+            "SELECT v.feature, v.gate FROM json_each(?2) AS wanted "
+            "CROSS JOIN feature_vectors AS v ON v.layer = ?1 AND v.feature = wanted.value",
+            (layer, json.dumps(features)),
+        )
+        found = dict(rows)
+        joined = np.frombuffer(b"".join(found[feature] for feature in features), NUMPY[stored.dtype])
+        return as_float32(joined.reshape(len(features), -1))
+
+    def _make_room(self) -> None:
+        """Drop the matrices used longest ago until what is kept fits ``cache_bytes``; the last one always stays."""
+        held = self._scan_bytes + sum(kept.nbytes for kept in self._matrices.values())
         while held > self.cache_bytes and len(self._matrices) > 1:
             held -= self._matrices.popitem(last=False)[1].nbytes
-        return matrix
 
     def _file(self, name: str) -> bytes:
         row = self.db.execute("SELECT content FROM files WHERE name = ?", (name,)).fetchone()

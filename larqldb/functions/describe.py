@@ -1,0 +1,173 @@
+"""describe(): what is known of an entity, from confirmed edges and from the features that answer to it.
+
+The entity is the mean of its tokens' embeddings, as if that alone entered every layer: an approximation, good in the
+first layers and worse later, which is why what features say is marked ``static``. Nothing here runs the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from larqldb.extract.words import is_word
+from larqldb.functions.arguments import json_array, mention, one_of
+from larqldb.functions.labels import first_tokens, token_lists
+from larqldb.functions.matching import products, rounding
+from larqldb.storage.database import fetch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from larqldb.functions.session import Session
+
+Row = tuple[Any, ...]
+
+NEAREST = 20  # features of a layer that are looked at
+# What a gate must reach, as a multiple of the spread that gates pointing anywhere would give: ‖gate‖·‖x‖/√hidden.
+# In SmolLM2-135M the layers' own spreads are within 5 % of that, but for the first and the last layers.
+STANDOUT = 3.0
+BRIEF, USUAL = 10, 50  # rows
+BANDS = ("syntax", "knowledge", "output", "all")
+DETAILS = ("brief", "verbose", "raw")
+
+
+@dataclass(slots=True)
+class _Association:
+    """A token that features answering to the entity promote, merged over layers; the strongest feature's facts."""
+
+    target: str
+    score: float
+    layer: int
+    feature: int
+    relation: str | None
+    layers: list[int] = field(default_factory=list)
+
+
+def describe(
+    session: Session,
+    entity: str,
+    first_layer: int | None = None,
+    last_layer: int | None = None,
+    band: str | None = None,
+    relations_only: int = 0,
+    detail: str | None = None,
+) -> Iterator[Row]:
+    """What is known of an entity: confirmed edges first, then what features that answer to it promote, by gate.
+
+    ``band`` is syntax, knowledge, output or all; ``detail`` is brief (10 rows), verbose (all rows) or raw (all, one
+    for each feature instead of each target); without it there are 50 rows. Columns: relation, target, score (gate·x),
+    layer, feature (the strongest's), layers (JSON), hits (features), also (its other words, JSON), band, confidence,
+    source.
+    """
+    if band is not None:
+        band = one_of(band, BANDS, "band")
+    if detail is not None:
+        detail = one_of(detail, DETAILS, "detail")
+    about = {
+        layer: (named, norm) for layer, named, norm in fetch(session.db, "SELECT layer, band, gate_norm FROM layers")
+    }
+    wanted = [n for n in session.layer_range(first_layer, last_layer) if band in (None, "all", about[n][0])]
+    rows = list(_confirmed(session, entity, wanted, {layer: named for layer, (named, _) in about.items()}))
+    found = _associations(session, entity, {layer: about[layer][1] for layer in wanted}, merge=detail != "raw")
+    if relations_only:
+        found = [one for one in found if one.relation is not None]
+    if detail in (None, "brief"):
+        most = BRIEF if detail else USUAL
+        rows, found = rows[:most], found[: max(0, most - len(rows))]
+    yield from rows
+    tokens = token_lists(session, ((one.layer, one.feature) for one in found))
+    for one in found:
+        words = [word for word in map(_word, tokens[one.layer, one.feature][1:]) if word]
+        also = [word for word in dict.fromkeys(words) if word != one.target]
+        yield (
+            one.relation, one.target, one.score, one.layer, one.feature, json_array(sorted(set(one.layers))),
+            len(one.layers), json_array(also), about[one.layer][0], None, "static",
+        )  # fmt: skip
+
+
+def _confirmed(session: Session, entity: str, layers: Sequence[int], bands: dict[int, str]) -> Iterator[Row]:
+    """Edges that something has confirmed, surest first."""
+    found = fetch(
+        session.db,
+        "SELECT relation, target, score, layer, feature, confidence, source FROM edges "
+        "WHERE entity = ? COLLATE NOCASE AND source <> 'static' ORDER BY confidence DESC, score DESC",
+        (entity,),
+    )
+    for relation, target, score, layer, feature, confidence, source in found:
+        if layer is None or layer in layers:
+            at = json_array([] if layer is None else [layer])
+            yield relation, target, score, layer, feature, at, 1, "[]", bands.get(layer), confidence, source
+
+
+def _associations(session: Session, entity: str, gate_norms: dict[int, float], *, merge: bool) -> list[_Association]:
+    """Readable tokens other than the entity that the features standing out for it promote, strongest first."""
+    residual = session.embedding(mention(session, entity, "entity")).mean(axis=0)
+    own = {entity.strip().casefold(), *(part.casefold() for part in entity.split())}
+    features = list(_nearest(standing_out(session, residual, gate_norms)))
+    names = first_tokens(session, ((layer, feature) for layer, feature, _ in features))
+    merged: dict[object, _Association] = {}
+    for layer, feature, score in features:
+        token, relation = names[layer, feature]
+        word = _word(token)
+        if not word or (folded := word.casefold()) in own:
+            continue
+        key = folded if merge else (layer, feature)
+        known = merged.get(key)
+        if known is None:
+            known = merged[key] = _Association(word, score, layer, feature, relation)
+        elif score > known.score:
+            known.target, known.score, known.layer, known.feature, known.relation = (
+                word,
+                score,
+                layer,
+                feature,
+                relation,
+            )
+        known.layers.append(layer)
+    return sorted(merged.values(), key=lambda one: (-one.score, one.layer, one.feature))
+
+
+def standing_out(
+    session: Session, residual: NDArray[np.float32], gate_norms: dict[int, float]
+) -> Iterable[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+    """For each layer the features whose gates stand out for a residual, and gate·x: all of them, in float64.
+
+    ``gate_norms`` are the mean norms of the layers' gates. Several layers are scanned at once where their gates fit
+    the session's cache in 8 bits.
+    """
+    unit = session.unit(residual)
+    entered = {layer: unit * session.norm("ffn_norm", layer) for layer in gate_norms}
+    least = {
+        layer: STANDOUT * gate_norms[layer] * float(np.linalg.norm(x)) / len(x) ** 0.5 for layer, x in entered.items()
+    }
+    scan = session.gate_scan if len(entered) > 1 else None
+    if scan is not None:
+        yield from scan.find(unit, np.array([least.get(layer, np.inf) for layer in session.layers]))
+        return
+    for layer, x in entered.items():
+        gates = session.matrix("gate", layer)
+        rough = gates @ x
+        near = np.flatnonzero(rough >= least[layer] - rounding(session.largest_norm("gate", layer), x))
+        exact = products(gates[near], x)
+        held = exact >= least[layer]
+        yield layer, near[held], exact[held]
+
+
+def _nearest(
+    found: Iterable[tuple[int, NDArray[np.int64], NDArray[np.float64]]],
+) -> Iterator[tuple[int, int, float]]:
+    """The strongest few of each layer: layer, feature, score."""
+    for layer, features, scores in found:
+        order = np.lexsort((features, -scores))[:NEAREST]
+        for feature, score in zip(features[order].tolist(), scores[order].tolist(), strict=True):
+            yield layer, feature, score
+
+
+@lru_cache(1 << 16)
+def _word(token: str) -> str:
+    """A token as a word to show; empty where it does not read as one."""
+    return token.strip() if is_word(token) else ""

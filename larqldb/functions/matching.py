@@ -1,0 +1,142 @@
+"""Exact search by inner product over a layer's vectors: gate_match(), down_match(), and queries for ``vec``.
+
+A matrix-vector product in float32 proposes, float64 decides: what it leaves within rounding of the last place is
+computed again. sqlite-vec would have to read as much, without SIMD in its published builds: over a layer of 1,536 ×
+576 it took 2.7 ms where this takes 0.1 ms, over 10,240 × 2,560 49 ms against 16 ms, and it ends at 4,096 rows. ``vec``
+is for queries of users' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from larqldb.errors import ProgrammingError
+from larqldb.functions.arguments import mention, positive, vector
+from larqldb.storage.vectors import float64_parts
+
+if TYPE_CHECKING:
+    from larqldb.functions.session import Session
+
+Row = tuple[Any, ...]
+Within = tuple[int, int] | None
+Floats = NDArray[np.float32]
+
+EPS32 = 2.0**-24  # unit roundoff of float32
+
+
+def gate_match(
+    session: Session, query: object, k: int | None = None, layer: int | None = None, within: Within = None
+) -> Iterator[Row]:
+    """The ``k`` features of each layer (all of them without k) with the largest gate·q: which answer to a query.
+
+    A text is the mean of its tokens' embeddings as it enters the layer; a vector is taken as it is (``vector``).
+    Columns: layer, feature, score (gate·q), and distance, which ranks the same way: √(|q|² + M² − 2·score), M the
+    largest norm in the layer, as in ``vec.gates``. Ties go to the lower feature.
+    """
+    layers = session.layer_range(layer, layer, within)
+    fixed = vector(session, query, "gate")
+    if fixed is not None:
+        yield from _match(session, "gate", k, ((number, fixed) for number in layers))
+    else:
+        residual = _mean(session, query)
+        yield from _match(session, "gate", k, ((number, session.enter(residual, number)) for number in layers))
+
+
+def down_match(
+    session: Session, query: object, k: int | None = None, layer: int | None = None, within: Within = None
+) -> Iterator[Row]:
+    """The ``k`` features of each layer with the largest down·q: which write towards a token or a direction.
+
+    A text is the mean of its tokens' input embeddings, so that for one token the score is that of ``feature_tokens``.
+    Otherwise as ``gate_match``. Raises MissingPart where the vindex holds no down vectors.
+    """
+    fixed = vector(session, query, "down")
+    direction = _mean(session, query) if fixed is None else fixed
+    layers = session.layer_range(layer, layer, within)
+    yield from _match(session, "down", k, ((number, direction) for number in layers))
+
+
+def gate_query(session: Session, query: object, layer: object = None) -> bytes | None:
+    """A query for ``vec.gates``: what gate_match(query, k, layer) asks, float32 [hidden + 1] with 0 at the end.
+
+    NULL gives NULL. A text enters each layer differently: ProgrammingError without one.
+    """
+    if query is None:
+        return None
+    found = vector(session, query, "gate")
+    if found is None:
+        residual = _mean(session, query)
+        if layer is None:
+            raise ProgrammingError("gate_query needs the layer that a text enters: gate_query(text, layer)")
+        found = session.enter(residual, session.layer_range(layer, layer)[0])
+    return np.append(found, np.float32(0)).astype(np.float32).tobytes()
+
+
+def down_query(session: Session, query: object) -> bytes | None:
+    """A query for ``vec.downs``: what down_match asks, float32 [hidden + 1] with 0 at the end. NULL gives NULL."""
+    if query is None:
+        return None
+    found = vector(session, query, "down")
+    return np.append(_mean(session, query) if found is None else found, np.float32(0)).astype(np.float32).tobytes()
+
+
+def best(
+    matrix: Floats,
+    largest: float,
+    query: Floats,
+    count: int,
+    *,
+    absolute: bool = False,
+    allowed: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The ``count`` rows of a matrix [n, hidden] with the largest row·q (or |row·q|), best first, ties by lower row.
+
+    Returns rows and products, exact as numpy sums them in float64. ``largest`` is at least the rows' largest norm;
+    ``allowed`` are the rows that may be chosen, ascending.
+    """
+    rows = np.arange(len(matrix)) if allowed is None else allowed
+    if count < len(rows):
+        rough = matrix @ query if allowed is None else (matrix @ query)[allowed]
+        if absolute:
+            rough = np.abs(rough)
+        last = np.partition(rough, len(rough) - count)[len(rough) - count]
+        rows = rows[rough >= last - 2.01 * rounding(largest, query)]
+    exact = products(matrix if len(rows) == len(matrix) else matrix[rows], query)
+    order = np.lexsort((rows, -np.abs(exact) if absolute else -exact))[:count]
+    return rows[order], exact[order]
+
+
+def rounding(largest: float, query: Floats) -> float:
+    """How far a product with a row of norm up to ``largest`` may be off when computed in float32.
+
+    n·u/(1 − n·u)·|g|·|q| for n numbers and unit roundoff u (Higham, Accuracy and Stability of Numerical Algorithms,
+    3.1).
+    """
+    return len(query) * EPS32 / (1 - len(query) * EPS32) * largest * float(np.linalg.norm(query))
+
+
+def products(matrix: Floats, query: Floats) -> NDArray[np.float64]:
+    """Every row·q in float64; numpy adds every row in the same order: equal rows, equal sums."""
+    wide = query.astype(np.float64)
+    parts = [np.einsum("fh,h->f", part, wide) for part in float64_parts(matrix)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _match(session: Session, role: str, k: object, queries: Iterable[tuple[int, Floats]]) -> Iterator[Row]:
+    """The best features of each layer for that layer's query."""
+    count = None if k is None else positive(k, "k")
+    for layer, q in queries:
+        matrix, largest = session.matrix(role, layer), session.largest_norm(role, layer)
+        features, scores = best(matrix, largest, q, len(matrix) if count is None else count)
+        square = float(q.astype(np.float64) @ q.astype(np.float64)) + largest**2
+        distances = np.sqrt(np.maximum(square - 2 * scores, 0))
+        for feature, score, distance in zip(features.tolist(), scores.tolist(), distances.tolist(), strict=True):
+            yield layer, feature, score, distance
+
+
+def _mean(session: Session, text: object) -> Floats:
+    return np.asarray(session.embedding(mention(session, text, "query")).mean(axis=0))

@@ -1,0 +1,99 @@
+"""walk(): what features answer to a prompt, layer by layer.
+
+A prompt enters a layer as the network's own FFN input would if the residual were the embedding of its last token
+alone: an approximation, good in the first layers and worse later. Nothing here runs the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from larqldb.errors import NotSupportedError
+from larqldb.functions.arguments import json_array, one_of, positive, token_ids
+from larqldb.functions.labels import token_lists
+from larqldb.functions.matching import best, products
+from larqldb.model.activations import ACTIVATIONS
+from larqldb.storage.database import fetch
+from larqldb.storage.dtypes import NUMPY, as_float32
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from larqldb.functions.session import Session
+
+Row = tuple[Any, ...]
+Within = tuple[int, int] | None
+
+MODES = ("hybrid", "pure", "dense")
+
+
+def walk(
+    session: Session,
+    prompt: str,
+    top: int = 10,
+    mode: str = "pure",
+    first_layer: int | None = None,
+    last_layer: int | None = None,
+    relations_only: int = 0,
+    within: Within = None,
+) -> Iterator[Row]:
+    """The ``top`` features of each layer that answer most to the prompt's last token, by |gate·x|.
+
+    Columns: layer, rank, feature, gate (gate·x), activation (act(gate·x)·up·x), contribution (its size times ‖down‖;
+    both NULL where the vindex holds no up vectors), token, also (the next nine tokens, JSON), relation.
+    """
+    mode = one_of(mode, MODES, "mode")
+    if mode != "pure":
+        raise NotSupportedError(f"WALK MODE {mode.upper()} is not available in this version; MODE PURE is")
+    count = positive(top, "top")
+    ids = token_ids(session, prompt, "prompt")
+    residual = session.embedding(ids[-1:])[0]
+    for layer in session.layer_range(first_layer, last_layer, within):
+        x = session.enter(residual, layer)
+        allowed = _labelled(session, layer) if relations_only else None
+        features, gates = best(
+            session.matrix("gate", layer), session.largest_norm("gate", layer), x, count, absolute=True, allowed=allowed
+        )
+        chosen = features.tolist()
+        tokens = token_lists(session, ((layer, feature) for feature in chosen))
+        worked = _work(session, layer, chosen, gates, x)
+        for rank, (feature, gate) in enumerate(zip(chosen, gates.tolist(), strict=True), start=1):
+            relation, activation, contribution = worked[feature]
+            first, *also = tokens[layer, feature]
+            yield layer, rank, feature, gate, activation, contribution, first, json_array(also), relation
+
+
+def _labelled(session: Session, layer: int) -> NDArray[np.int64]:
+    """The features of a layer that have a relation."""
+    found = fetch(
+        session.db, "SELECT feature FROM features WHERE layer = ? AND relation IS NOT NULL ORDER BY feature", (layer,)
+    )
+    return np.array([feature for (feature,) in found], np.int64)
+
+
+def _work(
+    session: Session, layer: int, features: list[int], gates: NDArray[np.float64], x: NDArray[np.float32]
+) -> dict[int, tuple[str | None, float | None, float | None]]:
+    """For each feature its relation, act(gate)·up·x, and the size of that times ‖down‖; None without up vectors."""
+    rows = fetch(
+        session.db,
+        "SELECT f.feature, f.relation, f.down_norm, v.up FROM json_each(?2) AS wanted "
+        "CROSS JOIN features AS f ON f.layer = ?1 AND f.feature = wanted.value "
+        "LEFT JOIN feature_vectors AS v ON v.layer = f.layer AND v.feature = f.feature",
+        (layer, json_array(features)),
+    )
+    place = {feature: number for number, feature in enumerate(features)}
+    rows.sort(key=lambda row: place[row[0]])
+    stored = session.store.find("up", layer)
+    if stored is None or any(up is None for *_, up in rows):
+        return {feature: (relation, None, None) for feature, relation, *_ in rows}
+    ups = np.frombuffer(b"".join(up for *_, up in rows), NUMPY[stored.dtype]).reshape(len(rows), -1)
+    opened = ACTIVATIONS[session.network.activation](gates.astype(np.float32)).astype(np.float64)
+    activations = (opened * products(as_float32(ups), x)).tolist()
+    return {
+        feature: (relation, activation, abs(activation) * down_norm)
+        for (feature, relation, down_norm, _), activation in zip(rows, activations, strict=True)
+    }
