@@ -52,8 +52,13 @@ def observable(network: Network) -> tuple[str, ...]:
     Per layer: ``attention_output`` and ``ffn_output`` [b, s, hidden]: what is added to the residual (so embedding plus
     all of them up to a layer is its ``residual``); ``ffn_input`` [b, s, hidden]: normed, what gates are compared with;
     ``activations`` [b, s, ffn]: act(gate·x) · (up·x); ``residual`` [b, s, hidden]: after the layer.
+    ``queries`` [b, s, heads · head_dim], ``keys`` and ``values`` [b, s, kv_heads · head_dim]: normed where the network
+    norms them, not rotated; ``heads`` [b, s, heads · head_dim]: what the heads read, side by side, before ``attn_o``.
     """
-    kinds = ("attention_output", "ffn_input", "activations", "ffn_output", "residual")
+    kinds = (
+        *("queries", "keys", "values", "heads"),
+        *("attention_output", "ffn_input", "activations", "ffn_output", "residual"),
+    )
     return ("embedding", *(f"layers.{layer}.{kind}" for layer in range(network.layers) for kind in kinds), "head_input")
 
 
@@ -93,11 +98,13 @@ def build(network: Network, *, expose: Iterable[str] = ()) -> ModelProto:
 def _attention(graph: _Graph, x: str, layer: int) -> str:
     """[b, s, hidden] → [b, s, hidden]."""
     network, attention = graph.network, graph.network.attention[layer]
-    q, k, v = (graph.linear(x, role, layer) for role in ("attn_q", "attn_k", "attn_v"))
-    if network.qk_norm:
-        q = graph.head_norm(q, "q_norm", layer)
-        k = graph.head_norm(k, "k_norm", layer)
-    q, k, v = (graph.pad_heads(part) for part in (q, k, v))
+    read = []
+    for role, norm, name in (("attn_q", "q_norm", "queries"), ("attn_k", "k_norm", "keys"), ("attn_v", "", "values")):
+        part = graph.linear(x, role, layer)
+        if network.qk_norm and norm:
+            part = graph.head_norm(part, norm, layer)
+        read.append(graph.name(part, f"layers.{layer}.{name}"))
+    q, k, v = (graph.pad_heads(part) for part in read)
     rotary = network.rotaries.index(attention.rotary)
     cache = [f"layers.{layer}.{part}" for part in ("key", "value")]
     x = graph.op(
@@ -113,7 +120,8 @@ def _attention(graph: _Graph, x: str, layer: int) -> str:
         do_rotary=1,
         rotary_interleaved=0,
     )
-    return graph.linear(graph.unpad_heads(x), "attn_o", layer)
+    x = graph.name(graph.unpad_heads(x), f"layers.{layer}.heads")
+    return graph.linear(x, "attn_o", layer)
 
 
 def _feed_forward(graph: _Graph, x: str, layer: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from larqldb.model.network import Network
 
@@ -42,12 +44,9 @@ class Runner:
     ) -> None:
         self.network = network
         self._expose = tuple(expose)
+        self._threads = threads or 0
         self._weights = _values(_load(network, weights))
-        options = ort.SessionOptions()
-        options.log_severity_level = QUIET
-        options.intra_op_num_threads = threads or 0
-        model = graph.build(network, expose=self._expose).SerializeToString()
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = _session(graph.build(network, expose=self._expose), self._threads)
         self._tables: dict[str, NDArray[np.float32]] = {}
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -62,6 +61,25 @@ class Runner:
     def observe(self, ids: Sequence[int]) -> dict[str, NDArray[np.float32]]:
         """The exposed results by name, without the batch axis (shapes: ``graph.observable``). Raises BadPrompt."""
         return self._run(ids, range(len(ids) - 1, len(ids)), self._expose)
+
+    def changed(
+        self,
+        change: Callable[[ModelProto], None],
+        inputs: Mapping[str, NDArray[np.float32]],
+        *,
+        expose: Iterable[str] = (),
+    ) -> Runner:
+        """A runner over the same weights whose graph ``change`` has altered in place.
+
+        ``inputs`` are the arrays for what it added to the graph's inputs; ``expose`` is as for a new runner.
+        """
+        runner = copy(self)
+        runner._expose = tuple(expose)
+        model = graph.build(self.network, expose=runner._expose)
+        change(model)
+        runner._weights = {**self._weights, **_values(inputs)}
+        runner._session = _session(model, self._threads)
+        return runner
 
     def _run(self, ids: Sequence[int], wanted: range, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Outputs for all of ``ids``, axis 0 being position; ``wanted`` positions go through the head."""
@@ -97,6 +115,14 @@ class Runner:
             kept = {f"{part}.{i}": pair[j] for i, pair in enumerate(pairs) for j, part in enumerate(("cos", "sin"))}
             self._tables = kept
         return kept
+
+
+def _session(model: ModelProto, threads: int) -> ort.InferenceSession:
+    """A graph ready to run; 0 threads are as many as there are cores."""
+    options = ort.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = threads
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _values(arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
