@@ -30,6 +30,7 @@ Ids = NDArray[np.int64]
 CANDIDATES = 12  # for each token wanted, and
 SPARE = 8
 FIRST_LOOK = 3  # of them for each token wanted, rescored before the rest is judged
+GROUP = 8  # tokens, of which only the best score is looked at first
 BLOCK_BYTES = 1 << 25  # of float32 scores at a time
 BRUTE_FORCE = 1 << 12  # vocabularies up to this size are not worth preparing
 PART_BYTES = 1 << 22  # of float32 embeddings at a time
@@ -188,12 +189,12 @@ def _session(
     outputs: dict[str, int],
     constants: dict[str, Array],
 ) -> ort.InferenceSession:
-    """A session over constants; all but single numbers go round the 2 GB limit of a model (external initialisers)."""
+    """A session over constants; all but a few numbers go round the 2 GB limit of a model (external initialisers)."""
     initialisers, options = [], ort.SessionOptions()
     options.enable_cpu_mem_arena = False  # the arena keeps several times what a run needs
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # two sessions share the cores
     for name, array in constants.items():
-        if array.size == 1:
+        if array.size <= 8:
             initialisers.append(numpy_helper.from_array(array, name))
             continue
         onnx_type = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -240,40 +241,62 @@ def _ort_value(array: Array) -> ort.OrtValue:
 class _Proposals:
     """Directions [B, H] uint8 (128 is zero) → the largest approximate scores plus ``bias`` [V], and their tokens.
 
-    Every run writes its scores into one buffer: fresh memory for them costs as much time as the product itself.
+    The best C tokens are in the C groups of GROUP tokens with the largest maxima, which are far quicker to find. Every
+    run writes its scores into one buffer: fresh memory for them costs as much time as the product itself.
     """
 
     def __init__(self, quantised: Array, scales: Floats, offset: int, candidates: int, block: int) -> None:
+        self._tokens = len(scales)
+        groups = -(-self._tokens // GROUP)
+        padding = groups * GROUP - self._tokens  # tokens that cannot win: their bias is minus infinity
         operands = ["directions", "embeddings", "one", "scales", "middle", "offset", "bias"]
         self._session = _session(
             [
                 helper.make_node("MatMulIntegerToFloat", operands, ["scores"], domain="com.microsoft"),
-                helper.make_node("TopK", ["scores", "count"], ["best", "which"], axis=-1),
+                helper.make_node("Reshape", ["scores", "grouped"], ["groups"]),  # [B, V / GROUP, GROUP]
+                helper.make_node("ReduceMax", ["groups", "last"], ["maxima"], keepdims=0),
+                helper.make_node("TopK", ["maxima", "best_groups"], ["_", "chosen"], axis=-1, sorted=0),
+                helper.make_node("Unsqueeze", ["chosen", "last"], ["column"]),
+                helper.make_node("GatherND", ["groups", "column"], ["members"], batch_dims=1),  # [B, C, GROUP]
+                helper.make_node("Reshape", ["members", "flat"], ["candidates"]),
+                helper.make_node("TopK", ["candidates", "count"], ["best", "where"], axis=-1),
             ],
             {"directions": (TensorProto.UINT8, ["B", "H"]), "bias": (TensorProto.FLOAT, ["V"])},
-            {"scores": TensorProto.FLOAT, "best": TensorProto.FLOAT, "which": TensorProto.INT64},
             {
-                "embeddings": quantised,
+                "scores": TensorProto.FLOAT,
+                "best": TensorProto.FLOAT,
+                "where": TensorProto.INT64,
+                "chosen": TensorProto.INT64,
+            },
+            {
+                "embeddings": np.pad(quantised, ((0, 0), (0, padding))) if padding else quantised,
                 "one": np.array(1, np.float32),
-                "scales": scales,
+                "scales": np.pad(scales, (0, padding)),
                 "middle": np.array(128, np.uint8),
                 "offset": np.array(offset, quantised.dtype),
+                "grouped": np.array([0, groups, GROUP]),
+                "flat": np.array([0, -1]),
+                "last": np.array([-1]),
+                "best_groups": np.array([min(candidates, groups)]),
                 "count": np.array([candidates]),
             },
         )
-        self._scores = np.empty((block, len(scales)), np.float32)
+        self._scores = np.empty((block, groups * GROUP), np.float32)
 
     def __call__(self, directions: NDArray[np.uint8], bias: Floats) -> tuple[Floats, Ids]:
         binding = self._session.io_binding()
+        padded = np.full(self._scores.shape[1], -np.inf, np.float32)
+        padded[: self._tokens] = bias
         binding.bind_cpu_input("directions", directions)
-        binding.bind_cpu_input("bias", bias)
+        binding.bind_cpu_input("bias", padded)
         scores = self._scores[: len(directions)]
         binding.bind_output("scores", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
-        binding.bind_output("best", "cpu")
-        binding.bind_output("which", "cpu")
+        for name in ("best", "where", "chosen"):
+            binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
-        _, best, which = binding.get_outputs()
-        return best.numpy(), which.numpy()
+        best, where, chosen = (value.numpy() for value in binding.get_outputs()[1:])
+        group, member = np.divmod(where, GROUP)
+        return best, np.take_along_axis(chosen, group, axis=1) * GROUP + member
 
 
 @cache
