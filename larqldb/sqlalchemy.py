@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc, pool, util
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.engine import reflection
 
 import larqldb
 from larqldb.storage.database import MEMORY
@@ -87,6 +88,7 @@ class Dialect(SQLiteDialect):
         """Whether the isolation level is AUTOCOMMIT."""
         return bool(dbapi_conn.autocommit)
 
+    @reflection.cache
     def has_table(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> bool:
         """Whether there is a table or view of this name; ``walk`` and the other table functions are none."""
         self._ensure_has_table_connection(connection)
