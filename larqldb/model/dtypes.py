@@ -6,10 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
-from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
+    import onnxruntime as ort
     from numpy.typing import NDArray
 
 
@@ -24,6 +23,9 @@ def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
 
 @cache
 def _half_to_float() -> ort.InferenceSession:
+    import onnxruntime as ort  # here: opening a file must not wait for it
+    from onnx import TensorProto, helper
+
     cast = helper.make_node("Cast", ["half"], ["float"], to=TensorProto.FLOAT)
     ends = [
         helper.make_tensor_value_info(name, kind, None)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
+
+from larqldb.model.dtypes import as_float32
+
+__all__ = ["NUMPY", "USER_NAMES", "as_float32", "name_of"]
 
 NUMPY: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
@@ -18,16 +22,3 @@ def name_of(dtype: DTypeLike) -> str:
     """The stored name of a numpy dtype; KeyError for one that a vindex does not hold."""
     wanted = np.dtype(dtype)
     return next(name for name, known in NUMPY.items() if known == wanted)
-
-
-def as_float32(array: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The same numbers as float32, exactly; float32 input is returned as it is.
-
-    bfloat16 is float32's upper half (https://en.wikipedia.org/wiki/Bfloat16_floating-point_format), so a shift of the
-    bits converts it several times faster than a cast through ml_dtypes.
-    """
-    if array.dtype == NUMPY["BF16"]:
-        bits = array.view(np.uint16).astype(np.uint32)
-        bits <<= 16
-        return bits.view(np.float32)
-    return array.astype(np.float32, copy=False)
