@@ -89,10 +89,25 @@ def build(network: Network, *, expose: Iterable[str] = ()) -> ModelProto:
         x = graph.name(x, f"layers.{layer}.residual")
     wanted = graph.op("Unsqueeze", ["wanted", graph.constant(np.array([2]))])  # [b, n, 1]
     x = graph.op("GatherND", [x, wanted], batch_dims=1)  # [b, n, hidden]: the head is the largest matrix of all
-    x = graph.name(graph.norm(x, "final_norm"), "head_input")
-    x = graph.linear(x, "embed" if network.tied else "head")
-    graph.name(graph.softcap(x, network.final_softcap), "logits")
+    _head(graph, x)
     return graph.model(expose)
+
+
+def build_head(network: Network) -> ModelProto:
+    """The end of the network alone: ``residual`` float32 [n, hidden] → ``logits`` float32 [n, vocab].
+
+    Its other inputs are the weights it needs, as ``build`` names them.
+    """
+    graph = _Graph(network)
+    _head(graph, "residual")
+    return graph.finish([_value("residual", ["n", network.hidden])], [_value("logits", ["n", network.vocab])])
+
+
+def _head(graph: _Graph, x: str) -> None:
+    """[…, hidden] → ``logits`` […, vocab]."""
+    x = graph.name(graph.norm(x, "final_norm"), "head_input")
+    x = graph.linear(x, "embed" if graph.network.tied else "head")
+    graph.name(graph.softcap(x, graph.network.final_softcap), "logits")
 
 
 def _attention(graph: _Graph, x: str, layer: int) -> str:
@@ -235,12 +250,16 @@ class _Graph:
         for rotary in range(len(network.rotaries)):
             inputs += [_value(f"{part}.{rotary}", ["positions", width // 2]) for part in ("cos", "sin")]
         caches = [f"layers.{layer}.{part}" for layer in range(network.layers) for part in ("key", "value")]
-        inputs += self.weights.values()
         inputs += [_value(f"past.{c}", ["b", network.kv_heads, "cached", width]) for c in caches]
         outputs = [_value("logits", ["b", "n", network.vocab])]
         outputs += [_value(f"present.{c}", ["b", network.kv_heads, "all", width]) for c in caches]
         outputs += [_value(name, ["b", None, None]) for name in expose]
-        graph = helper.make_graph(self.nodes, network.family, inputs, outputs, self.constants)
+        return self.finish(inputs, outputs)
+
+    def finish(self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> ModelProto:
+        """A graph of the nodes so far; the weights they use are inputs besides ``inputs``."""
+        inputs = [*inputs, *self.weights.values()]
+        graph = helper.make_graph(self.nodes, self.network.family, inputs, outputs, self.constants)
         return helper.make_model(graph, opset_imports=OPSETS, ir_version=IR_VERSION)
 
 

@@ -47,6 +47,7 @@ class Runner:
         self._threads = threads or 0
         self._weights = _values(_load(network, weights))
         self._session = _session(graph.build(network, expose=self._expose), self._threads)
+        self._head: ort.InferenceSession | None = None
         self._tables: dict[str, NDArray[np.float32]] = {}
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -58,9 +59,22 @@ class Runner:
         """Logits of the token after each of ``ids``: float32 [positions, vocab]. Raises BadPrompt."""
         return self._run(ids, range(len(ids)), ["logits"])["logits"]
 
-    def observe(self, ids: Sequence[int]) -> dict[str, NDArray[np.float32]]:
-        """The exposed results by name, without the batch axis (shapes: ``graph.observable``). Raises BadPrompt."""
-        return self._run(ids, range(len(ids) - 1, len(ids)), self._expose)
+    def observe(self, ids: Sequence[int], wanted: range | None = None) -> dict[str, NDArray[np.float32]]:
+        """The exposed results by name, without the batch axis (shapes: ``graph.observable``). Raises BadPrompt.
+
+        ``wanted`` are the positions that go through the head; without it, the last one.
+        """
+        return self._run(ids, wanted or range(len(ids) - 1, len(ids)), self._expose)
+
+    def head(self, residuals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the final norm and the head make of residuals [n, hidden]: logits, float32 [n, vocab]."""
+        if self._head is None:
+            self._head = _session(graph.build_head(self.network), self._threads)
+        read = {value.name for value in self._head.get_inputs()}
+        feeds = {name: value for name, value in self._weights.items() if name in read}
+        feeds |= _values({"residual": np.ascontiguousarray(residuals, np.float32)})
+        logits: NDArray[np.float32] = self._head.run_with_ort_values(["logits"], feeds)[0].numpy()
+        return logits
 
     def changed(
         self,
