@@ -29,6 +29,6 @@ environment() {
     fi
     echo "Installing larqldb and what it needs${extras:+ for $extras}; the first time this takes a minute" >&2
     "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check \
-        --editable ".${extras:+[$extras]}" >&2 || exit 1
+        pip --editable ".${extras:+[$extras]}" >&2 || exit 1
     cp pyproject.toml "$stamp"
 }
