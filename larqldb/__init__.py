@@ -23,6 +23,7 @@ from larqldb.dbapi import (
     sqlite_version_info,
     threadsafety,
 )
+from larqldb.display import load_ipython_extension
 from larqldb.errors import (
     DatabaseError,
     DataError,
@@ -71,6 +72,7 @@ __all__ = [  # noqa: RUF022 - in the order of sorted()
     "build_info",
     "connect",
     "extract",
+    "load_ipython_extension",
     "paramstyle",
     "sqlite_version",
     "sqlite_version_info",

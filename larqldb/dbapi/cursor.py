@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
@@ -11,7 +12,7 @@ import apsw
 
 from larqldb.dbapi.commands import run_command
 from larqldb.dbapi.failures import translate
-from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings
+from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings, counted
 from larqldb.dbapi.statements import Plan, plan, script
 from larqldb.dbapi.watch import Description, Watch
 from larqldb.errors import Error, ProgrammingError
@@ -136,6 +137,16 @@ class Cursor:
         except Exception as problem:
             self._fail(problem, "", ())
 
+    def peek(self, size: int) -> list[Row]:
+        """The next ``size`` rows, fewer or none at the end; they stay to be fetched."""
+        rows = self._result()
+        ahead = rows if isinstance(rows, _Ahead) else _Ahead(rows)
+        self._rows = ahead
+        try:
+            return ahead.peek(size)
+        except Exception as problem:
+            self._fail(problem, "", ())
+
     def __iter__(self) -> Iterator[Row]:
         """The remaining rows, one by one."""
         rows = self._result()
@@ -172,6 +183,26 @@ class Cursor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        if self._connection is None:
+            return "<larqldb.Cursor, closed>"
+        if self._description is not None:
+            return f"<larqldb.Cursor of {', '.join(column[0] for column in self._description)}>"
+        changed = f", {counted(self.rowcount, 'row')} changed" if self.rowcount >= 0 else ""
+        return f"<larqldb.Cursor{changed}>"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows."""
+        from larqldb import display
+
+        return display.html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows in a terminal."""
+        from larqldb import display
+
+        printer.text(display.text(self))
 
     def _run(self, todo: Plan, given: Bindings, text: str) -> None:
         """Run SQL; ``text`` is the statement as the user wrote it."""
@@ -230,3 +261,21 @@ class Cursor:
         if rows is None:
             raise ProgrammingError("there are no rows to fetch: the last statement gave none, or none was run")
         return rows
+
+
+class _Ahead:
+    """Rows that can be looked at before they are taken."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._seen: deque[Row] = deque()
+        self._rows = rows
+
+    def __iter__(self) -> _Ahead:
+        return self
+
+    def __next__(self) -> Row:
+        return self._seen.popleft() if self._seen else next(self._rows)
+
+    def peek(self, size: int) -> list[Row]:
+        self._seen.extend(islice(self._rows, max(0, size - len(self._seen))))
+        return list(islice(self._seen, max(0, size)))
