@@ -11,11 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from larqldb.errors import NotSupportedError, OperationalError
-from larqldb.functions import inference, matching, properties
+from larqldb.functions import describe, inference, matching, properties, walk
 from larqldb.functions import table_function as tables
-from larqldb.functions.describe import describe
 from larqldb.functions.table_function import TableFunction
-from larqldb.functions.walk import walk
 from larqldb.storage.vectors import load_extension
 
 if TYPE_CHECKING:
@@ -48,14 +46,14 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         _WALK,
         ("prompt", "top", "mode", "first_layer", "last_layer", "relations_only"),
         1,
-        walk,
+        walk.walk,
     ),
     "describe": (
         ("relation TEXT", "target TEXT", "score REAL", "layer INTEGER", "feature INTEGER", "layers TEXT",
          "hits INTEGER", "also TEXT", "band TEXT", "confidence REAL", "source TEXT"),
         ("entity", "first_layer", "last_layer", "band", "relations_only", "detail"),
         1,
-        describe,
+        describe.describe,
     ),
     "gate_match": (
         ("layer INTEGER", "feature INTEGER", "score REAL", "distance REAL"),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from larqldb.functions.session import Session
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
 def positive(value: object, what: str) -> int:
     """A count from SQL; ProgrammingError unless it is a whole number from 1."""
     if not isinstance(value, int) or value < 1:
@@ -82,7 +85,7 @@ def vector(session: Session, query: object, role: str) -> NDArray[np.float32] | 
 
 def json_array(values: Sequence[object]) -> str:
     """A JSON array as text, in the original script."""
-    return json.dumps(values, ensure_ascii=False)
+    return _ENCODER.encode(values)
 
 
 def _written(text: object, what: str) -> str:

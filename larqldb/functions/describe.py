@@ -6,12 +6,13 @@ first layers and worse later, which is why what features say is marked ``static`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from larqldb.extract.words import is_word
 from larqldb.functions.arguments import json_array, mention, one_of
@@ -20,15 +21,16 @@ from larqldb.functions.matching import products, rounding
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from larqldb.functions.session import Session
 
 Row = tuple[Any, ...]
+Floats = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
 NEAREST = 20  # features of a layer that are looked at
 # What a gate must reach, as a multiple of the spread that gates pointing anywhere would give: ‖gate‖·‖x‖/√hidden.
-# In SmolLM2-135M the layers' own spreads are within 5 % of that, but for the first and the last layers.
+# The layers' own spreads are within 20 % of that in SmolLM2-135M and Gemma 3 270M, but for the first and last one.
 STANDOUT = 3.0
 BRIEF, USUAL = 10, 50  # rows
 BANDS = ("syntax", "knowledge", "output", "all")
@@ -71,8 +73,9 @@ def describe(
         layer: (named, norm) for layer, named, norm in fetch(session.db, "SELECT layer, band, gate_norm FROM layers")
     }
     wanted = [n for n in session.layer_range(first_layer, last_layer) if band in (None, "all", about[n][0])]
+    ids = mention(session, entity, "entity")
     rows = list(_confirmed(session, entity, wanted, {layer: named for layer, (named, _) in about.items()}))
-    found = _associations(session, entity, {layer: about[layer][1] for layer in wanted}, merge=detail != "raw")
+    found = _associations(session, entity, ids, {layer: about[layer][1] for layer in wanted}, merge=detail != "raw")
     if relations_only:
         found = [one for one in found if one.relation is not None]
     if detail in (None, "brief"):
@@ -90,12 +93,15 @@ def describe(
 
 
 def _confirmed(session: Session, entity: str, layers: Sequence[int], bands: dict[int, str]) -> Iterator[Row]:
-    """Edges that something has confirmed, surest first."""
+    """Edges that something has confirmed, surest first; the entity's capitals may differ as a whole."""
+    name = entity.strip()
+    spellings = dict.fromkeys((entity, name, name.lower(), name.upper(), name.title(), name.capitalize()))
     found = fetch(
         session.db,
         "SELECT relation, target, score, layer, feature, confidence, source FROM edges "
-        "WHERE entity = ? COLLATE NOCASE AND source <> 'static' ORDER BY confidence DESC, score DESC",
-        (entity,),
+        f"WHERE entity IN ({', '.join('?' * len(spellings))}) AND source <> 'static' "
+        "ORDER BY confidence DESC, score DESC, layer, feature, target",
+        tuple(spellings),
     )
     for relation, target, score, layer, feature, confidence, source in found:
         if layer is None or layer in layers:
@@ -103,11 +109,13 @@ def _confirmed(session: Session, entity: str, layers: Sequence[int], bands: dict
             yield relation, target, score, layer, feature, at, 1, "[]", bands.get(layer), confidence, source
 
 
-def _associations(session: Session, entity: str, gate_norms: dict[int, float], *, merge: bool) -> list[_Association]:
+def _associations(
+    session: Session, entity: str, ids: list[int], gate_norms: dict[int, float], *, merge: bool
+) -> list[_Association]:
     """Readable tokens other than the entity that the features standing out for it promote, strongest first."""
-    residual = session.embedding(mention(session, entity, "entity")).mean(axis=0)
+    residual = session.embedding(ids).mean(axis=0)
     own = {entity.strip().casefold(), *(part.casefold() for part in entity.split())}
-    features = list(_nearest(standing_out(session, residual, gate_norms)))
+    features = _nearest(*standing_out(session, residual, gate_norms)) if gate_norms else []
     names = first_tokens(session, ((layer, feature) for layer, feature, _ in features))
     merged: dict[object, _Association] = {}
     for layer, feature, score in features:
@@ -131,40 +139,38 @@ def _associations(session: Session, entity: str, gate_norms: dict[int, float], *
     return sorted(merged.values(), key=lambda one: (-one.score, one.layer, one.feature))
 
 
-def standing_out(
-    session: Session, residual: NDArray[np.float32], gate_norms: dict[int, float]
-) -> Iterable[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
-    """For each layer the features whose gates stand out for a residual, and gate·x: all of them, in float64.
+def standing_out(session: Session, residual: Floats, gate_norms: dict[int, float]) -> tuple[Ids, Ids, Scores]:
+    """The features of some layers whose gates stand out for a residual: layers, features, gate·x in float64.
 
-    ``gate_norms`` are the mean norms of the layers' gates. Several layers are scanned at once where their gates fit
-    the session's cache in 8 bits.
+    ``gate_norms`` are the mean norms of those layers' gates. Several layers are scanned at once where the session
+    has room for their gates in 8 bits.
     """
-    unit = session.unit(residual)
-    entered = {layer: unit * session.norm("ffn_norm", layer) for layer in gate_norms}
-    least = {
-        layer: STANDOUT * gate_norms[layer] * float(np.linalg.norm(x)) / len(x) ** 0.5 for layer, x in entered.items()
-    }
-    scan = session.gate_scan if len(entered) > 1 else None
+    unit, layers = session.unit(residual), list(gate_norms)
+    inputs = unit * np.stack([session.norm("ffn_norm", layer) for layer in layers])  # [layers, hidden]
+    spreads = np.linalg.norm(inputs, axis=1) * np.array(list(gate_norms.values())) / len(unit) ** 0.5
+    scan = session.gate_scan() if len(layers) > 1 else None
     if scan is not None:
-        yield from scan.find(unit, np.array([least.get(layer, np.inf) for layer in session.layers]))
-        return
-    for layer, x in entered.items():
+        least = np.full(len(session.layers), np.inf)
+        least[np.array(layers) - session.layers[0]] = STANDOUT * spreads
+        return scan.find(unit, least)
+    found: list[tuple[Ids, Ids, Scores]] = []
+    for layer, x, reach in zip(layers, inputs, (STANDOUT * spreads).tolist(), strict=True):
         gates = session.matrix("gate", layer)
-        rough = gates @ x
-        near = np.flatnonzero(rough >= least[layer] - rounding(session.largest_norm("gate", layer), x))
-        exact = products(gates[near], x)
-        held = exact >= least[layer]
-        yield layer, near[held], exact[held]
+        near = np.flatnonzero(gates @ x >= reach - rounding(session.largest_norm("gate", layer), x))
+        scores = products(gates[near], x)
+        held = scores >= reach
+        found.append((np.full(np.count_nonzero(held), layer), near[held], scores[held]))
+    at, features, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return at, features, scores
 
 
-def _nearest(
-    found: Iterable[tuple[int, NDArray[np.int64], NDArray[np.float64]]],
-) -> Iterator[tuple[int, int, float]]:
-    """The strongest few of each layer: layer, feature, score."""
-    for layer, features, scores in found:
-        order = np.lexsort((features, -scores))[:NEAREST]
-        for feature, score in zip(features[order].tolist(), scores[order].tolist(), strict=True):
-            yield layer, feature, score
+def _nearest(layers: Ids, features: Ids, scores: Scores) -> list[tuple[int, int, float]]:
+    """The strongest few of each layer, by layer: layer, feature, score."""
+    order = np.lexsort((features, -scores, layers))
+    layers = layers[order]
+    rank = np.arange(len(order)) - np.searchsorted(layers, layers)  # in its layer
+    order = order[rank < NEAREST]
+    return list(zip(layers[rank < NEAREST].tolist(), features[order].tolist(), scores[order].tolist(), strict=True))
 
 
 @lru_cache(1 << 16)

@@ -29,6 +29,8 @@ from larqldb.storage.dtypes import as_float32
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
 DIGIT = 63  # a digit of the input is a whole number from -63 to 63
 ZERO = 64  # stored as an unsigned byte from 1 to 127
@@ -49,23 +51,24 @@ class GateScan:
         layers: Sequence[int],
         norms: Floats,
         read: Callable[[int], Array],
-        rows: Callable[[int, Sequence[int]], Array],
+        rows: Callable[[int, list[int]], Array],
         *,
         keep: bool,
     ) -> None:
         self.layers, self.norms = np.array(layers), norms
         self._read_rows = rows
-        self._stored: list[Array] = []
-        quantised: NDArray[np.int8] | None = None
+        first = read(layers[0])
+        self.features, hidden = first.shape
+        count = len(layers) * self.features
+        self._stored = np.empty((count, hidden), first.dtype) if keep else None
+        quantised = np.empty((hidden, count), np.int8)
+        scales, self._errors = np.empty(count, np.float32), np.empty(count, np.float32)
+        self._rounded_norms = np.empty(count, np.float32)
         for place, layer in enumerate(layers):
-            stored = read(layer)
-            if quantised is None:
-                self.features, self.hidden = stored.shape
-                count = len(layers) * self.features
-                quantised = np.empty((self.hidden, count), np.int8)
-                scales, self._errors = np.empty(count, np.float32), np.empty(count, np.float32)
-                self._rounded_norms = np.empty(count, np.float32)
             part = slice(place * self.features, (place + 1) * self.features)
+            stored = read(layer)
+            if self._stored is not None:
+                self._stored[part] = stored
             folded = as_float32(stored) * norms[place]
             scales[part] = np.maximum(np.abs(folded).max(axis=1), 1e-30) / 127
             rounded = np.rint(folded / scales[part, None])
@@ -74,17 +77,15 @@ class GateScan:
             self._rounded_norms[part] = np.linalg.norm(rounded, axis=1)
             folded -= rounded
             self._errors[part] = np.linalg.norm(folded, axis=1)
-            if keep:
-                self._stored.append(stored)
-        assert quantised is not None
         # Rounding in float32: of the folded gates and of the product, generously.
         self._errors += 16 * EPS32 * self._rounded_norms
         self._product = _product(quantised, scales)
 
-    def find(
-        self, unit: Floats, least: NDArray[np.float64]
-    ) -> list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
-        """The features of each layer with gate·x_l ≥ least[l], for an input u [hidden]: layer, features, gate·x_l."""
+    def find(self, unit: Floats, least: Scores) -> tuple[Ids, Ids, Scores]:
+        """The features of each layer with gate·x_l ≥ least[l], for an input u [hidden].
+
+        Returns their layers, their numbers and gate·x_l in float64, by layer, then by number.
+        """
         high_step = max(float(np.abs(unit).max()), 1e-30) / DIGIT
         high = np.rint(unit / high_step)
         low_step = high_step / 2 / DIGIT
@@ -97,18 +98,19 @@ class GateScan:
         upper += self._errors * np.float32(np.linalg.norm(unit) * (1 + 1e-6))
         upper += self._rounded_norms * np.float32(residual * (1 + 1e-6))
         reached = upper.reshape(len(self.layers), -1) >= np.nextafter(least.astype(np.float32), -np.inf)[:, None]
-        found = []
-        for place in np.flatnonzero(reached.any(axis=1)).tolist():
-            features = np.flatnonzero(reached[place])
-            exact = self._rows(place, features).astype(np.float64) @ (unit * self.norms[place]).astype(np.float64)
-            held = exact >= least[place]
-            found.append((int(self.layers[place]), features[held], exact[held]))
-        return found
+        place, feature = np.nonzero(reached)
+        inputs = (unit * self.norms).astype(np.float64)  # [layers, hidden]
+        scores = np.einsum("ch,ch->c", self._rows(place, feature).astype(np.float64), inputs[place])
+        held = scores >= least[place]
+        return self.layers[place[held]], feature[held], scores[held]
 
-    def _rows(self, place: int, features: NDArray[np.int64]) -> Array:
-        if self._stored:
-            return self._stored[place][features]
-        return self._read_rows(int(self.layers[place]), features.tolist())
+    def _rows(self, place: Ids, feature: Ids) -> Array:
+        """Gates as they are stored, [n, hidden]."""
+        if self._stored is not None:
+            kept: Array = self._stored[place * self.features + feature]
+            return kept
+        parts = [self._read_rows(int(self.layers[at]), feature[place == at].tolist()) for at in np.unique(place)]
+        return np.concatenate([np.empty((0, self.norms.shape[1]), np.float32), *parts])
 
 
 def _product(gates: NDArray[np.int8], scales: Floats) -> ort.InferenceSession:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,7 @@ class Session:
         self._matrices: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
         self._norms: dict[tuple[str, int | None], NDArray[np.float32]] = {}
         self._largest: dict[tuple[str, int], float] = {}
-        self._scan_bytes = 0
+        self._scan_bytes, self._asked_for_scan = 0, False
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -155,25 +154,33 @@ class Session:
             self._largest[key] = largest_norm(self.matrix(role, layer))
         return self._largest[key]
 
-    @cached_property
     def gate_scan(self) -> GateScan | None:
-        """The gates of all layers in 8 bits, with the stored ones where there is room; None where there is none."""
-        from larqldb.functions.gate_scan import GateScan
+        """The gates of all layers in 8 bits, with the stored ones where there is room; None where there is none.
 
-        stored = self.store.find("gate", self.layers[0])
-        if stored is None:
+        None the first time, too: preparing it takes longer than one question without it.
+        """
+        if not self._asked_for_scan:
+            self._asked_for_scan = True
             return None
+        return self._gate_scan
+
+    @cached_property
+    def _gate_scan(self) -> GateScan | None:
+        stored = self.store.find("gate", self.layers[0])
+        assert stored is not None
         numbers, itemsize = math.prod(stored.shape) * len(self.layers), NUMPY[stored.dtype].itemsize
         keep = numbers * (1 + itemsize) <= self.cache_bytes
-        self._scan_bytes = numbers * (1 + itemsize * keep)
-        if self._scan_bytes > self.cache_bytes:
-            self._scan_bytes = 0
+        size = numbers * (1 + itemsize * keep)
+        if size > self.cache_bytes:
             return None
+        self._scan_bytes = size
         self._make_room()
+        from larqldb.functions.gate_scan import GateScan
+
         norms = np.stack([self.norm("ffn_norm", layer) for layer in self.layers])
         return GateScan(self.layers, norms, partial(self.store.weights, "gate"), self.gates, keep=keep)
 
-    def gates(self, layer: int, features: Sequence[int]) -> NDArray[np.float32]:
+    def gates(self, layer: int, features: list[int]) -> NDArray[np.float32]:
         """Some gate vectors of a layer, float32 [features, hidden], read from the file."""
         stored = self.store.find("gate", layer)
         assert stored is not None

@@ -91,6 +91,8 @@ class _Table:
                     continue
                 if not index.get_aConstraint_usable(i):
                     return False  # an argument that depends on a table not read yet: another join order
+                if f"argument {column - len(columns)}" in given:
+                    continue  # a second value for it: SQLite compares that one with Column
                 given.append(f"argument {column - len(columns)}")
                 index.set_aConstraintUsage_omit(i, True)
             elif (
@@ -129,13 +131,14 @@ class _Cursor:
 
     def __init__(self, function: TableFunction) -> None:
         self.function = function
+        self.arguments: dict[str, Any] = {}
         self.rows: Iterator[Row] = iter(())
         self.row: Row | None = None
         self.number = 0
 
     def Filter(self, _: int, plan: str | None, values: Sequence[Any] | None) -> None:  # noqa: N802 - apsw's name
         """Start: call the function with what the plan says the values are."""
-        arguments: dict[str, Any] = {}
+        self.arguments = arguments = {}
         bounds: list[tuple[str, Any]] = []
         for what, value in zip((plan or "").split(",") if plan else (), values or (), strict=True):
             kind, number = what.split()
@@ -160,7 +163,8 @@ class _Cursor:
         if number < 0:
             return self.number
         assert self.row is not None
-        return self.row[number] if number < len(self.row) else None
+        hidden = number - len(self.function.columns)
+        return self.row[number] if hidden < 0 else self.arguments.get(self.function.arguments[hidden])
 
     def Rowid(self) -> int:  # noqa: N802 - apsw's name
         return self.number

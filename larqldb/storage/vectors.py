@@ -4,10 +4,11 @@
     vec.downs (layer, feature, vector, distance)    what a feature writes; absent where the vindex holds no such vectors
     vec.bounds (vectors, layer, bound)              the M of each layer, below; vectors is gates or downs
 
-It lies in ``NAME.vindex-vec`` beside the file, or in memory where the file or its folder may not be written; it holds
+It lies in ``NAME.vindex-vec`` beside the file, or in memory where the file or its folder may not be written. It holds
 nothing of its own and may be deleted at any time. Nothing is made before a statement names one of its tables: then it
-is attached, and built first where it is missing, damaged or made from another model (SmolLM2-135M: 6 s, 220 MB). It
-is built under another name and renamed when complete, so that another process sees all of it or nothing.
+is attached, and built first where it is missing, damaged or made from another model. It is built under another name
+and renamed when complete, so that another process sees all of it or nothing. For SmolLM2-135M building takes 3 s,
+checking and attaching a finished one 0.2 s, and it holds 216 MB.
 
 sqlite-vec ranks by distance, features are ranked by inner product, so each vector g has one coordinate more,
 √(M² − |g|²), M being the largest norm of its layer. Against the query (q, 0) then d² = |q|² + M² − 2 g·q: the nearest
@@ -23,6 +24,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from importlib.util import find_spec
@@ -42,6 +44,7 @@ SCHEMA = "vec"
 TABLES = {"gates": "gate", "downs": "down"}
 SUFFIX = "-vec"
 FORMAT = 1  # of the tables; raised when they change
+LEFTOVER_SECONDS = 3600
 CHUNK = 1024  # sqlite-vec stores so many vectors to a BLOB unless told otherwise
 
 _LACKING = re.compile(rf"no such table: {SCHEMA}\.(\w+)", re.IGNORECASE)
@@ -90,11 +93,19 @@ class VectorIndex:
         Raises MissingPart where the vindex lacks its vectors, OutputFailed where the disk is full.
         """
         named = _LACKING.match(problem)
-        if named is None or self.attached or SCHEMA in self.db.db_names():
-            return self._refuse_missing(named.group(1).lower()) if named and self.attached else False
-        if named.group(1).lower() not in (*TABLES, "bounds"):
+        table = named.group(1).lower() if named else ""
+        if table not in (*TABLES, "bounds"):
             return False
-        self.attach()
+        if SCHEMA not in self.db.db_names():
+            self.attach()
+        elif not self.attached:
+            return False  # the user's own schema of that name
+        if not self.db.table_exists(SCHEMA, table):
+            raise MissingPart(
+                statement=f"{SCHEMA}.{table}",
+                part=f"the {TABLES.get(table, 'feature')} vectors",
+                remedy="Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
+            )
         return True
 
     def attach(self) -> None:
@@ -116,15 +127,6 @@ class VectorIndex:
             self.db.deserialize(SCHEMA, contents)
         self.attached = True
 
-    def _refuse_missing(self, table: str) -> bool:
-        if table in TABLES:
-            raise MissingPart(
-                statement=f"{SCHEMA}.{table}",
-                part=f"the {TABLES[table]} vectors",
-                remedy="Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
-            )
-        return False
-
     def _stamp(self) -> str:
         """What an index must have been made from to be this file's."""
         keys = ("fingerprint", "first_layer", "last_layer", "level")
@@ -139,7 +141,7 @@ class VectorIndex:
         partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
         try:
             with closing(apsw.Connection(os.fspath(partial))) as db:
-                db.pragma("locking_mode", "exclusive")  # tells others that this one is being written
+                db.pragma("locking_mode", "exclusive")
                 db.pragma("journal_mode", "off")
                 db.pragma("synchronous", "off")
                 self._fill(db, stamp)
@@ -216,19 +218,9 @@ def _usable(path: Path, stamp: str) -> bool:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what killed processes left of their builds; those being written are locked and stay."""
+    """Remove what killed processes left of their builds: files that nobody has written to for an hour."""
     name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}\.partial")
     for other in target.parent.iterdir():
-        if not name.fullmatch(other.name):
-            continue
-        db = apsw.Connection(os.fspath(other))
-        try:
-            db.execute("BEGIN EXCLUSIVE")
-        except apsw.BusyError:
-            continue
-        except apsw.Error:
-            pass  # half-written: whatever it is, nobody is writing it
-        finally:
-            db.close(True)
         with suppress(OSError):
-            other.unlink()
+            if name.fullmatch(other.name) and time.time() - other.stat().st_mtime > LEFTOVER_SECONDS:
+                other.unlink()
