@@ -54,10 +54,12 @@ def observable(network: Network) -> tuple[str, ...]:
     ``activations`` [b, s, ffn]: act(gate·x) · (up·x); ``residual`` [b, s, hidden]: after the layer.
     ``queries`` [b, s, heads · head_dim], ``keys`` and ``values`` [b, s, kv_heads · head_dim]: normed where the network
     norms them, not rotated; ``heads`` [b, s, heads · head_dim]: what the heads read, side by side, before ``attn_o``.
+    Where the network has post norms, ``attention_unnormed`` and ``ffn_unnormed`` [b, s, hidden] are what enters them.
     """
     kinds = (
         *("queries", "keys", "values", "heads"),
         *("attention_output", "ffn_input", "activations", "ffn_output", "residual"),
+        *(("attention_unnormed", "ffn_unnormed") if network.post_norms else ()),
     )
     return ("embedding", *(f"layers.{layer}.{kind}" for layer in range(network.layers) for kind in kinds), "head_input")
 
@@ -80,11 +82,11 @@ def build(network: Network, *, expose: Iterable[str] = ()) -> ModelProto:
     for layer in range(network.layers):
         y = _attention(graph, graph.norm(x, "attn_norm", layer), layer)
         if network.post_norms:
-            y = graph.norm(y, "post_attn_norm", layer)
+            y = graph.norm(graph.name(y, f"layers.{layer}.attention_unnormed"), "post_attn_norm", layer)
         x = graph.op("Add", [x, graph.name(y, f"layers.{layer}.attention_output")])
         y = _feed_forward(graph, graph.name(graph.norm(x, "ffn_norm", layer), f"layers.{layer}.ffn_input"), layer)
         if network.post_norms:
-            y = graph.norm(y, "post_ffn_norm", layer)
+            y = graph.norm(graph.name(y, f"layers.{layer}.ffn_unnormed"), "post_ffn_norm", layer)
         x = graph.op("Add", [x, graph.name(y, f"layers.{layer}.ffn_output")])
         x = graph.name(x, f"layers.{layer}.residual")
     wanted = graph.op("Unsqueeze", ["wanted", graph.constant(np.array([2]))])  # [b, n, 1]

@@ -48,6 +48,7 @@ class Runner:
         self._weights = _values(_load(network, weights))
         self._session = _session(graph.build(network, expose=self._expose), self._threads)
         self._head: ort.InferenceSession | None = None
+        self._changes: tuple[Callable[[ModelProto], None], ...] = ()
         self._tables: dict[str, NDArray[np.float32]] = {}
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -83,14 +84,18 @@ class Runner:
         *,
         expose: Iterable[str] = (),
     ) -> Runner:
-        """A runner over the same weights whose graph ``change`` has altered in place.
+        """A runner over the same weights whose graph ``change`` has altered in place, after any changes before it.
 
-        ``inputs`` are the arrays for what it added to the graph's inputs; ``expose`` is as for a new runner.
+        ``inputs`` are the arrays for what it added to the graph's inputs. ``observe`` gives the results in ``expose``
+        and any outputs it added.
         """
         runner = copy(self)
-        runner._expose = tuple(expose)
-        model = graph.build(self.network, expose=runner._expose)
-        change(model)
+        model = graph.build(self.network, expose=expose)
+        runner._changes = (*self._changes, change)
+        for each in runner._changes:
+            each(model)
+        kept = ("logits", "present.")
+        runner._expose = tuple(output.name for output in model.graph.output if not output.name.startswith(kept))
         runner._weights = {**self._weights, **_values(inputs)}
         runner._session = _session(model, self._threads)
         return runner

@@ -1,0 +1,112 @@
+"""Changing what a network computes while it runs: scale, add to or replace an intermediate result.
+
+A change is a node put behind a named result of the graph (``graph.observable``), so that everything after it, and
+everyone who looks at it, sees the changed one. A graph without changes has no such nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from larqldb.model.runner import Runner
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply a result at every position by ``factors`` float32 [width]."""
+
+    name: str
+    factors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Add:
+    """Add ``vector`` float32 [width] to a result at every position."""
+
+    name: str
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Put ``values`` float32 [positions, width] in a result's place where ``where`` bool [positions, width] says so."""
+
+    name: str
+    where: NDArray[np.bool_]
+    values: NDArray[np.float32]
+
+
+Change = Scale | Add | Replace
+
+_numbers = count()  # distinguishes the changes of a graph
+
+
+def changed(runner: Runner, changes: Sequence[Change]) -> Runner:
+    """A runner over the same weights that makes the changes, in order, after those that ``runner`` makes already."""
+    for change in changes:
+        runner = _changed(runner, change)
+    return runner
+
+
+def _changed(runner: Runner, change: Change) -> Runner:
+    inputs: dict[str, Any]
+    match change:
+        case Scale():
+            inputs = {"factors": change.factors}
+        case Add():
+            inputs = {"vector": change.vector}
+        case Replace():
+            inputs = {"where": change.where, "values": change.values}
+    label = f"change.{next(_numbers)}"
+    named = {f"{label}.{name}": np.ascontiguousarray(array) for name, array in inputs.items()}
+    return runner.changed(lambda model: _insert(model, change, label, named), named)
+
+
+def _insert(model: ModelProto, change: Change, label: str, inputs: dict[str, NDArray[Any]]) -> None:
+    """Put the change's nodes behind the node that makes the result."""
+    graph = model.graph
+    for name, array in inputs.items():
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    place, node = next((i, node) for i, node in enumerate(graph.node) if change.name in node.output)
+    before = f"{change.name}.before.{label}"
+    node.output[list(node.output).index(change.name)] = before
+    match change:
+        case Scale():
+            nodes = [helper.make_node("Mul", [before, *inputs], [change.name])]
+        case Add():
+            nodes = [helper.make_node("Add", [before, *inputs], [change.name])]
+        case Replace():
+            nodes = _replacing(graph, before, change.name, label)
+    for offset, added in enumerate(nodes, start=1):
+        graph.node.insert(place + offset, added)
+
+
+def _replacing(graph: Any, before: str, after: str, label: str) -> list[NodeProto]:
+    """Where(where, values, before), for the positions of this run: from total − s to total."""
+    constants = {"one": 1, "zero": 0}
+    for name, value in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array([value]), f"{label}.{name}"))
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+        names = [name if name in ("ids", "total", before) else f"{label}.{name}" for name in inputs]
+        return helper.make_node(kind, names, [output if output == after else f"{label}.{output}"], **attributes)
+
+    return [
+        node("Shape", ["ids"], "count", start=1, end=2),  # [1]: s
+        node("Cast", ["total"], "wide", to=TensorProto.INT64),
+        node("Reshape", ["wide", "one"], "stop"),  # [1]
+        node("Sub", ["stop", "count"], "start"),
+        node("Slice", ["where", "start", "stop", "zero"], "chosen"),
+        node("Slice", ["values", "start", "stop", "zero"], "replacement"),
+        node("Where", ["chosen", "replacement", before], after),
+    ]
