@@ -74,13 +74,13 @@ def build(network: Network, *, expose: Iterable[str] = ()) -> ModelProto:
     float32 [b, kv_heads, cached, cache_width] for each layer.
     Outputs: ``logits`` float32 [b, n, vocab]; ``present.layers.l.key`` and ``.value``: the cache after it.
     """
-    graph = _Graph(network)
+    graph = Builder(network)
     x = graph.op("Gather", [graph.weight("embed"), "ids"])  # [b, s, hidden]
     if network.embed_scale != 1:
         x = graph.op("Mul", [x, graph.constant(np.float32(network.embed_scale))])
     x = graph.name(x, "embedding")
     for layer in range(network.layers):
-        y = _attention(graph, graph.norm(x, "attn_norm", layer), layer)
+        y = attend(graph, graph.norm(x, "attn_norm", layer), layer)
         if network.post_norms:
             y = graph.norm(graph.name(y, f"layers.{layer}.attention_unnormed"), "post_attn_norm", layer)
         x = graph.op("Add", [x, graph.name(y, f"layers.{layer}.attention_output")])
@@ -100,19 +100,19 @@ def build_head(network: Network) -> ModelProto:
 
     Its other inputs are the weights it needs, as ``build`` names them.
     """
-    graph = _Graph(network)
+    graph = Builder(network)
     _head(graph, "residual")
     return graph.finish([_value("residual", ["n", network.hidden])], [_value("logits", ["n", network.vocab])])
 
 
-def _head(graph: _Graph, x: str) -> None:
+def _head(graph: Builder, x: str) -> None:
     """[…, hidden] → ``logits`` […, vocab]."""
     x = graph.name(graph.norm(x, "final_norm"), "head_input")
     x = graph.linear(x, "embed" if graph.network.tied else "head")
     graph.name(graph.softcap(x, graph.network.final_softcap), "logits")
 
 
-def _attention(graph: _Graph, x: str, layer: int) -> str:
+def attend(graph: Builder, x: str, layer: int) -> str:
     """[b, s, hidden] → [b, s, hidden]."""
     network, attention = graph.network, graph.network.attention[layer]
     read = []
@@ -141,15 +141,15 @@ def _attention(graph: _Graph, x: str, layer: int) -> str:
     return graph.linear(x, "attn_o", layer)
 
 
-def _feed_forward(graph: _Graph, x: str, layer: int) -> str:
+def _feed_forward(graph: Builder, x: str, layer: int) -> str:
     """[b, s, hidden] → [b, s, hidden]."""
     gate, up = graph.linear(x, "gate", layer), graph.linear(x, "up", layer)  # [b, s, ffn]
     activations = graph.op("Mul", [graph.activation(gate), up])
     return graph.linear(graph.name(activations, f"layers.{layer}.activations"), "down", layer)
 
 
-class _Graph:
-    """Nodes and weights as they are added, in order."""
+class Builder:
+    """Nodes and weights of a graph as they are added, in order."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
