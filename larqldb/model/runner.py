@@ -12,6 +12,7 @@ import onnxruntime as ort
 from larqldb.errors import BadPrompt, BadTensor
 from larqldb.model import graph
 from larqldb.model.architectures import tensors
+from larqldb.model.decode import Decoder
 from larqldb.model.dtypes import as_float32
 from larqldb.model.network import NORMS
 from larqldb.model.rotary import tables
@@ -45,8 +46,8 @@ class Runner:
         self.network = network
         self._expose = tuple(expose)
         self._threads = threads or 0
-        self._weights = _values(_load(network, weights))
-        self._session = _session(graph.build(network, expose=self._expose), self._threads)
+        self.weights = _values(_load(network, weights))
+        self.session = _session(graph.build(network, expose=self._expose), self._threads)
         self._head: ort.InferenceSession | None = None
         self._changes: tuple[Callable[[ModelProto], None], ...] = ()
         self._tables: dict[str, NDArray[np.float32]] = {}
@@ -72,7 +73,7 @@ class Runner:
         if self._head is None:
             self._head = _session(graph.build_head(self.network), self._threads)
         read = {value.name for value in self._head.get_inputs()}
-        feeds = {name: value for name, value in self._weights.items() if name in read}
+        feeds = {name: value for name, value in self.weights.items() if name in read}
         feeds |= _values({"residual": np.ascontiguousarray(residuals, np.float32)})
         logits: NDArray[np.float32] = self._head.run_with_ort_values(["logits"], feeds)[0].numpy()
         return logits
@@ -96,18 +97,18 @@ class Runner:
             each(model)
         kept = ("logits", "present.")
         runner._expose = tuple(output.name for output in model.graph.output if not output.name.startswith(kept))
-        runner._weights = {**self._weights, **_values(inputs)}
-        runner._session = _session(model, self._threads)
+        runner.weights = {**self.weights, **_values(inputs)}
+        runner.session = _session(model, self._threads)
         return runner
 
     def _run(self, ids: Sequence[int], wanted: range, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Outputs for all of ``ids``, axis 0 being position; ``wanted`` positions go through the head."""
         network, count = self.network, len(ids)
-        _check(network, ids)
+        self.check(ids)
         empty = np.empty((1, network.kv_heads, 0, graph.cache_width(network.head_dim)), np.float32)
         caches = [f"layers.{layer}.{part}" for layer in range(network.layers) for part in ("key", "value")]
         past = {f"past.{cache}": ort.OrtValue.ortvalue_from_numpy(empty) for cache in caches}
-        constant = {**self._weights, **_values(self._rotary_tables(count))}
+        constant = {**self.weights, **_values(self.rotary_tables(count))}
         collected: list[list[NDArray[np.float32]]] = []
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)
@@ -118,13 +119,34 @@ class Runner:
                 "total": np.array(stop, np.int32),
             }
             kept = [f"present.{cache}" for cache in caches] if stop < count else []
-            results = self._session.run_with_ort_values([*outputs, *kept], {**_values(feeds), **constant, **past})
+            results = self.session.run_with_ort_values([*outputs, *kept], {**_values(feeds), **constant, **past})
             collected.append([result.numpy()[0] for result in results[: len(outputs)]])
             past = dict(zip(past, results[len(outputs) :], strict=False))
         joined = collected[0] if len(collected) == 1 else map(np.concatenate, zip(*collected, strict=True))
         return dict(zip(outputs, joined, strict=True))
 
-    def _rotary_tables(self, positions: int) -> dict[str, NDArray[np.float32]]:
+    def decoder(self) -> Decoder:
+        """A text of its own to read token by token, from the start."""
+        return Decoder(self)
+
+    def check(self, ids: Sequence[int], before: int = 0) -> None:
+        """Raise BadPrompt unless the network can read ``ids`` after ``before`` other tokens."""
+        network, count = self.network, before + len(ids)
+        if len(ids) == 0:
+            raise BadPrompt(problem="the prompt has no tokens", remedy="Give at least one character")
+        if count > network.context:
+            raise BadPrompt(
+                problem=f"the prompt has {count} tokens, the model reads at most {network.context}",
+                remedy="Shorten the prompt",
+            )
+        outside = next((i for i in ids if not 0 <= i < network.vocab), None)
+        if outside is not None:
+            raise BadPrompt(
+                problem=f"token id {outside} is not in the model's vocabulary of {network.vocab}",
+                remedy="Check that tokenizer.json belongs to the model",
+            )
+
+    def rotary_tables(self, positions: int) -> dict[str, NDArray[np.float32]]:
         """Cosine and sine tables of at least ``positions`` rows, kept between calls and doubled when too short."""
         kept = self._tables  # read once: another thread may replace it, never change it
         if not kept or len(kept["cos.0"]) < positions:
@@ -165,19 +187,3 @@ def _load(network: Network, weights: Weights) -> dict[str, NDArray[np.float32]]:
             array = np.float32(network.norm_offset) + array
         loaded[graph.weight_name(slot.role, slot.layer)] = array
     return loaded
-
-
-def _check(network: Network, ids: Sequence[int]) -> None:
-    if len(ids) == 0:
-        raise BadPrompt(problem="the prompt has no tokens", remedy="Give at least one character")
-    if len(ids) > network.context:
-        raise BadPrompt(
-            problem=f"the prompt has {len(ids)} tokens, the model reads at most {network.context}",
-            remedy="Shorten the prompt",
-        )
-    outside = next((i for i in ids if not 0 <= i < network.vocab), None)
-    if outside is not None:
-        raise BadPrompt(
-            problem=f"token id {outside} is not in the model's vocabulary of {network.vocab}",
-            remedy="Check that tokenizer.json belongs to the model",
-        )
