@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from larqldb.errors import NotSupportedError, OperationalError
-from larqldb.functions import describe, inference, matching, properties, walk
+from larqldb.functions import describe, explain, inference, matching, properties, trace, walk
 from larqldb.functions import table_function as tables
 from larqldb.functions.table_function import TableFunction
 from larqldb.storage.vectors import load_extension
@@ -75,23 +75,35 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
     ),
     "stats": (("property TEXT", "value"), ("path",), 0, properties.stats),
     "explain_infer": (
-        _WALK, ("prompt", "top", "first_layer", "last_layer", "relations_only"), 1, _later("EXPLAIN INFER")
+        (*_WALK, "logit REAL", "answer TEXT"),
+        ("prompt", "top", "first_layer", "last_layer", "relations_only", "answer"),
+        1,
+        explain.explain_infer,
     ),
     "attention": (
-        ("layer INTEGER", "lens_token TEXT", "lens_probability REAL", "attended_token TEXT", "attended_weight REAL"),
-        ("prompt", "first_layer", "last_layer"),
+        ("layer INTEGER", "lens_token TEXT", "lens_probability REAL", "attended_token TEXT", "attended_weight REAL",
+         "head INTEGER", "attended_position INTEGER", "logit REAL"),
+        ("prompt", "first_layer", "last_layer", "answer"),
         1,
-        _later("EXPLAIN INFER … WITH ATTENTION"),
+        explain.attention,
+    ),
+    "attention_heads": (
+        ("layer INTEGER", "head INTEGER", "position INTEGER", "attended_position INTEGER", "attended_token TEXT",
+         "weight REAL", "logit REAL"),
+        ("prompt", "first_layer", "last_layer", "positions", "answer"),
+        1,
+        explain.attention_heads,
     ),
     "generate": (
         ("text TEXT", "tokens INTEGER"), ("prompt", "max_tokens", "mode"), 1, _later("INFER … GENERATE")
     ),
     "trace": (
         ("layer INTEGER", "position INTEGER", "token TEXT", "rank INTEGER", "probability REAL", "attn REAL",
-         "ffn REAL", "residual REAL", "who TEXT"),
+         "ffn REAL", "residual REAL", "who TEXT", "embedding REAL", "lens_token TEXT", "lens_probability REAL",
+         "read TEXT", "pieces TEXT"),
         ("prompt", "answer", "decompose", "first_layer", "last_layer", "positions"),
         1,
-        _later("TRACE"),
+        trace.trace,
     ),
     "diff": (
         ("what TEXT", '"where" TEXT', "how_many INTEGER", "bytes INTEGER", "layer INTEGER", "relation TEXT"),
@@ -106,7 +118,7 @@ SCALARS: dict[str, Callable[..., bytes | None]] = {
     "down_query": matching.down_query,
 }
 
-BY_LAYER = frozenset({"walk", "gate_match", "down_match", "explain_infer", "attention", "trace"})
+BY_LAYER = frozenset({"walk", "gate_match", "down_match", "explain_infer", "attention", "attention_heads", "trace"})
 
 
 def register(db: apsw.Connection, session: Session) -> None:

@@ -43,7 +43,7 @@ def direction(
 def through_norm(
     network: Network, towards: NDArray[np.float64], unnormed: NDArray[np.float32], norm: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """``towards`` [hidden] as seen before a norm that ``unnormed`` [hidden] enters, its scale held: float64 [hidden]."""
+    """``towards`` [hidden] before a norm that ``unnormed`` [hidden] enters, its scale held: float64 [hidden]."""
     return towards * norm / root_mean_square(network, unnormed)
 
 

@@ -79,6 +79,11 @@ class Lens:
     probability: NDArray[np.float64]
     kl: NDArray[np.float64]
 
+    def part(self, which: slice) -> Lens:
+        """The columns of some of the residuals."""
+        kl, probability = self.kl[which], self.probability[which]
+        return Lens(self.top[which], self.top_probability[which], self.rank[which], probability, kl)
+
 
 def lens(
     runner: Runner,
