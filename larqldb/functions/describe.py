@@ -115,7 +115,7 @@ def _associations(
     """Readable tokens other than the entity that the features standing out for it promote, strongest first."""
     residual = session.embedding(ids).mean(axis=0)
     own = {entity.strip().casefold(), *(part.casefold() for part in entity.split())}
-    features = _nearest(*standing_out(session, residual, gate_norms)) if gate_norms else []
+    features = nearest(*standing_out(session, residual, gate_norms)) if gate_norms else []
     names = first_tokens(session, ((layer, feature) for layer, feature, _ in features))
     merged: dict[object, _Association] = {}
     for layer, feature, score in features:
@@ -164,7 +164,7 @@ def standing_out(session: Session, residual: Floats, gate_norms: dict[int, float
     return at, features, scores
 
 
-def _nearest(layers: Ids, features: Ids, scores: Scores) -> list[tuple[int, int, float]]:
+def nearest(layers: Ids, features: Ids, scores: Scores) -> list[tuple[int, int, float]]:
     """The strongest few of each layer, by layer: layer, feature, score."""
     order = np.lexsort((features, -scores, layers))
     layers = layers[order]

@@ -192,7 +192,7 @@ class Session:
         )
         found = dict(rows)
         joined = np.frombuffer(b"".join(found[feature] for feature in features), NUMPY[stored.dtype])
-        return as_float32(joined.reshape(len(features), -1))
+        return as_float32(joined.reshape(len(features), self.network.hidden))
 
     def _make_room(self) -> None:
         """Drop the matrices used longest ago until what is kept fits ``cache_bytes``; the last one always stays."""

@@ -90,7 +90,7 @@ def _work(
     stored = session.store.find("up", layer)
     if stored is None or any(up is None for *_, up in rows):
         return {feature: (relation, None, None) for feature, relation, *_ in rows}
-    ups = np.frombuffer(b"".join(up for *_, up in rows), NUMPY[stored.dtype]).reshape(len(rows), -1)
+    ups = np.frombuffer(b"".join(up for *_, up in rows), NUMPY[stored.dtype]).reshape(len(rows), session.network.hidden)
     opened = ACTIVATIONS[session.network.activation](gates.astype(np.float32)).astype(np.float64)
     activations = (opened * products(as_float32(ups), x)).tolist()
     return {

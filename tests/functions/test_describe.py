@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import larqldb
+from larqldb.errors import DataError, ProgrammingError
+from larqldb.functions import describe as module
+
+COLUMNS = (
+    "relation", "target", "score", "layer", "feature", "layers", "hits", "also", "band", "confidence", "source",
+)  # fmt: skip
+
+
+def describe(conn: larqldb.Connection, *arguments: object) -> list[dict[str, object]]:
+    marks = ", ".join("?" * len(arguments))
+    rows = conn.execute(f"SELECT * FROM describe({marks})", arguments).fetchall()
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+@pytest.fixture
+def generous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random models have few features that stand out: ask for less."""
+    monkeypatch.setattr(module, "STANDOUT", 0.5)
+
+
+def words(conn: larqldb.Connection, layer: object, feature: object) -> list[str]:
+    sql = "SELECT text FROM feature_tokens JOIN tokens USING (token_id) WHERE layer = ? AND feature = ? ORDER BY rank"
+    return [text.strip() for (text,) in conn.execute(sql, (layer, feature))]
+
+
+@pytest.mark.usefixtures("generous")
+class TestAssociations:
+    def test_rows_are_what_the_features_promote_strongest_first(self, conn: larqldb.Connection) -> None:
+        rows = describe(conn, "Paris", None, None, None, 0, "verbose")
+        assert len(rows) > 10
+        scores = [row["score"] for row in rows]
+        assert scores == sorted(scores, reverse=True)
+        for row in rows:
+            first, *rest = words(conn, row["layer"], row["feature"])
+            assert row["target"] == first
+            also = json.loads(str(row["also"]))
+            assert set(also) <= set(rest)
+            assert first not in also
+            assert row["layer"] in json.loads(str(row["layers"]))
+            assert (row["relation"], row["confidence"], row["source"]) == (None, None, "static")
+
+    def test_the_score_is_the_gate_of_what_enters(self, conn: larqldb.Connection) -> None:
+        for row in describe(conn, "Paris")[:5]:
+            sql = "SELECT score FROM gate_match('Paris', NULL, ?) WHERE feature = ?"
+            assert conn.execute(sql, (row["layer"], row["feature"])).fetchone() == (pytest.approx(row["score"]),)
+
+    def test_targets_are_merged_over_layers_and_raw_are_not(self, conn: larqldb.Connection) -> None:
+        merged = describe(conn, "Paris", None, None, None, 0, "verbose")
+        raw = describe(conn, "Paris", None, None, None, 0, "raw")
+        assert len({str(row["target"]).casefold() for row in merged}) == len(merged) < len(raw)
+        assert sum(int(str(row["hits"])) for row in merged) == len(raw) == sum(int(str(row["hits"])) for row in raw)
+        twice = next(row for row in merged if row["hits"] != 1)
+        same = [row for row in raw if str(row["target"]).casefold() == str(twice["target"]).casefold()]
+        assert len(same) == twice["hits"]
+        assert json.loads(str(twice["layers"])) == sorted({row["layer"] for row in same})
+        assert twice["score"] == max(row["score"] for row in same)
+
+    def test_details_bound_the_rows(self, conn: larqldb.Connection) -> None:
+        verbose = describe(conn, "Paris", None, None, None, 0, "verbose")
+        assert describe(conn, "Paris") == verbose[:50]
+        assert describe(conn, "Paris", None, None, None, 0, "BRIEF") == verbose[:10]
+
+    def test_layers_and_bands_choose(self, conn: larqldb.Connection) -> None:
+        bands = dict(conn.execute("SELECT layer, band FROM layers").fetchall())
+        whole = describe(conn, "Paris", None, None, None, 0, "raw")
+        for band in ("syntax", "knowledge", "output"):
+            rows = describe(conn, "Paris", None, None, band, 0, "raw")
+            assert rows == [row for row in whole if row["band"] == band]
+            assert {bands[row["layer"]] for row in rows} <= {band}
+        assert describe(conn, "Paris", None, None, "all", 0, "raw") == whole
+        for first, last in ((2, 2), (1, 3), (None, 0), (4, None)):
+            rows = describe(conn, "Paris", first, last, None, 0, "raw")
+            wanted = range(first or 0, (4 if last is None else last) + 1)
+            assert rows == [row for row in whole if row["layer"] in wanted]
+        assert describe(conn, "Paris", 0, 0, "output") == []
+
+    def test_the_answer_is_the_same_without_room_for_the_scan(self, tiny_vindex: Path) -> None:
+        with larqldb.connect(tiny_vindex) as roomy:
+            first, second = (describe(roomy, "Paris", None, None, None, 0, "raw") for _ in range(2))
+            assert roomy.session.gate_scan() is not None
+            roomy.session.cache_bytes = 5 * 67 * 40 * 2  # the 8-bit gates fit, the stored ones do not
+            del roomy.session.__dict__["_gate_scan"]
+            third = describe(roomy, "Paris", None, None, None, 0, "raw")
+            assert roomy.session.gate_scan() is not None
+        roomy.close()
+        for other in (second, third):
+            assert [(r["layer"], r["feature"], r["target"]) for r in first] == [
+                (r["layer"], r["feature"], r["target"]) for r in other
+            ]
+            assert [r["score"] for r in first] == pytest.approx([r["score"] for r in other])
+
+    def test_several_words_and_any_script(self, conn: larqldb.Connection) -> None:
+        assert describe(conn, "New York") != describe(conn, "York")
+        assert {"new", "york"}.isdisjoint(str(row["target"]).casefold() for row in describe(conn, "New York"))
+        for entity in ("東京", "Москва", "it's", 'a"b', "\u202eParis", "🜁", "  France  ", "a;b--c"):
+            assert isinstance(describe(conn, entity), list)
+        assert describe(conn, "  France  ") == describe(conn, "France")
+
+    def test_relations_only_leaves_what_has_one(self, conn: larqldb.Connection) -> None:
+        assert describe(conn, "Paris", None, None, None, 1) == []
+        best = describe(conn, "Paris")[0]
+        conn.execute(
+            "UPDATE features SET relation = 'capital' WHERE layer = ? AND feature = ?", (best["layer"], best["feature"])
+        )
+        (row,) = describe(conn, "Paris", None, None, None, 1)
+        assert row == {**best, "relation": "capital"}
+
+    def test_lateral_for_each_of_many_entities(self, conn: larqldb.Connection) -> None:
+        found = conn.execute(
+            "SELECT e.name, count(*) FROM (SELECT 'Paris' AS name UNION ALL SELECT 'Rome') AS e "
+            "JOIN describe(e.name, NULL, NULL, NULL, 0, 'brief') AS d GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        assert found == [("Paris", 10), ("Rome", 10)]
+
+
+def test_confirmed_edges_come_first_and_count(conn: larqldb.Connection, generous: None) -> None:
+    edges = [
+        ("France", "capital", "Paris", 2, 3, 1.5, 0.9, "probe"),
+        ("France", "river", "Seine", None, None, None, 1, "user"),
+    ]
+    conn.executemany(
+        "INSERT INTO edge_records (entity, relation, target, layer, feature, score, confidence, source) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        edges,
+    )
+    for spelling in ("France", "france", "FRANCE", " France "):
+        first, second, *rest = describe(conn, spelling, None, None, None, 0, "brief")
+        assert (first["relation"], first["target"], first["confidence"], first["layers"]) == ("river", "Seine", 1, "[]")
+        assert (second["target"], second["layer"], second["layers"], second["source"]) == ("Paris", 2, "[2]", "probe")
+        assert len(rest) == 8
+        assert {row["source"] for row in rest} == {"static"}
+    assert [row["target"] for row in describe(conn, "France", 3, 4)][:2][0] == "Seine"
+    assert "Paris" not in [row["target"] for row in describe(conn, "France", 3, 4) if row["source"] == "probe"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("",), DataError, "the entity is empty"),
+        ((5,), ProgrammingError, "entity must be text, not int"),
+        ((b"x",), ProgrammingError, "entity must be text, not bytes"),
+        (("Paris", 9), ProgrammingError, "there is no layer 9: this vindex holds layers 0-4"),
+        (("Paris", None, -1), ProgrammingError, "there is no layer -1"),
+        (("Paris", None, None, "middle"), ProgrammingError, "band 'middle' is not one of syntax, knowledge"),
+        (("Paris", None, None, None, 0, "loud"), ProgrammingError, "detail 'loud' is not one of brief, verbose, raw"),
+    ],
+)
+def test_wrong_arguments_say_what_was_expected(
+    conn: larqldb.Connection, arguments: tuple[object, ...], error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        describe(conn, *arguments)
+
+
+def test_null_entity_gives_no_rows(conn: larqldb.Connection) -> None:
+    assert describe(conn, None) == []
+
+
+def test_memory_stays_within_the_sessions_bound(conn: larqldb.Connection) -> None:
+    session = conn.session
+    one = session.matrix("gate", 0).nbytes
+    session.cache_bytes = 3 * one
+    for layer in session.layers:
+        session.matrix("gate", layer)
+    assert sum(kept.nbytes for kept in session._matrices.values()) == 3 * one
+    describe(conn, "Paris")
+    describe(conn, "Paris")
+    assert session._scan_bytes > 0
+    assert session._scan_bytes + sum(kept.nbytes for kept in session._matrices.values()) <= max(
+        session.cache_bytes, one
+    )
