@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from larqldb.errors import BadPrompt, BadTensor
+from larqldb.errors import BadTensor
 from larqldb.model import graph
 from larqldb.model.architectures import tensors
 from larqldb.model.decode import Decoder
 from larqldb.model.dtypes import as_float32
 from larqldb.model.network import NORMS
+from larqldb.model.prompts import check
 from larqldb.model.rotary import tables
 
 if TYPE_CHECKING:
@@ -131,20 +132,7 @@ class Runner:
 
     def check(self, ids: Sequence[int], before: int = 0) -> None:
         """Raise BadPrompt unless the network can read ``ids`` after ``before`` other tokens."""
-        network, count = self.network, before + len(ids)
-        if len(ids) == 0:
-            raise BadPrompt(problem="the prompt has no tokens", remedy="Give at least one character")
-        if count > network.context:
-            raise BadPrompt(
-                problem=f"the prompt has {count} tokens, the model reads at most {network.context}",
-                remedy="Shorten the prompt",
-            )
-        outside = next((i for i in ids if not 0 <= i < network.vocab), None)
-        if outside is not None:
-            raise BadPrompt(
-                problem=f"token id {outside} is not in the model's vocabulary of {network.vocab}",
-                remedy="Check that tokenizer.json belongs to the model",
-            )
+        check(self.network, ids, before)
 
     def rotary_tables(self, positions: int) -> dict[str, NDArray[np.float32]]:
         """Cosine and sine tables of at least ``positions`` rows, kept between calls and doubled when too short."""
