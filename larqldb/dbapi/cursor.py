@@ -14,7 +14,7 @@ from larqldb.dbapi.commands import run_command
 from larqldb.dbapi.failures import translate
 from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings, counted
 from larqldb.dbapi.statements import Plan, plan, script
-from larqldb.dbapi.watch import Description, Watch
+from larqldb.dbapi.watch import Description, Watch, describe
 from larqldb.errors import Error, ProgrammingError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Cursor:
         self.lastrowid: int | None = None
         self._description: Description | None = None
         self._rows: Iterator[Row] | None = None
+        self._watch: Watch | None = None
         self._attach(connection.database)
 
     @property
@@ -63,7 +64,9 @@ class Cursor:
         self._ready()
         todo = plan(operation)
         given = bindings(parameters)
-        if todo.command is None:
+        if todo.reads:
+            self._read(todo, given, operation)
+        elif todo.command is None:
             self._run(todo, given, operation)
         else:
             description, rows = run_command(todo.command, given, self.connection)
@@ -88,12 +91,12 @@ class Cursor:
                 given = bindings(parameters)
                 yield given
 
-        self._watch.reset(operation, many=True)
+        watch = self._watched(operation, many=True)
         try:
             self._apsw.executemany(operation, converted())
-            self._finish()
+            self._finish(watch)
         except Exception as problem:
-            self._fail(problem, operation, given)
+            self._fail(problem, operation, given, started=watch.started)
         return self
 
     def executescript(self, sql_script: str, /) -> Cursor:
@@ -108,7 +111,7 @@ class Cursor:
             self.execute(statement)
             for _ in self._rows or ():
                 pass
-            if self._watch.began:
+            if self._watch is not None and self._watch.began:
                 self.connection.commit()
         self._description = self._rows = None
         return self
@@ -206,54 +209,82 @@ class Cursor:
 
     def _run(self, todo: Plan, given: Bindings, text: str) -> None:
         """Run SQL; ``text`` is the statement as the user wrote it."""
-        watch = self._watch
-        watch.reset(todo.sql)
+        watch = self._watched(todo.sql)
         try:
             self._apsw.execute(todo.sql, given)
             self._description = watch.description
             if watch.writes:
-                self._finish()
+                self._finish(watch)
             elif watch.description is not None:
                 self._rows = self._apsw
+                todo.reads = watch.reads
         except Exception as problem:
-            self._fail(problem, text, given, lowered=todo.lowered)
+            self._fail(problem, text, given, lowered=todo.lowered, started=watch.started)
 
-    def _finish(self) -> None:
+    def _read(self, todo: Plan, given: Bindings, text: str) -> None:
+        """Run SQL that is known to read only: there is nothing to watch, which would cost more than a short read."""
+        if self._watch is not None:
+            self._watch = self._apsw.exec_trace = None
+        try:
+            self._apsw.execute(todo.sql, given)
+            self._description = self._apsw.description
+            self._rows = self._apsw
+        except apsw.ExecutionCompleteError:  # there were no rows, and apsw forgot the columns
+            self._description = describe(self._database, todo.sql, given)
+            self._rows = iter(())
+        except Exception as problem:
+            self._fail(problem, text, given, lowered=todo.lowered, started=self._starts(todo.sql, given))
+
+    def _finish(self, watch: Watch) -> None:
         """Complete a statement that changes rows: what it returns is read at once, as it has changed all of them."""
-        watch = self._watch
         self._description = watch.description
         rows = list(self._apsw)
         self._rows = iter(rows) if watch.description is not None else None
         self.rowcount = watch.row_count()
         if watch.inserts:
-            self.lastrowid = watch.db.last_insert_rowid()
+            self.lastrowid = self._database.last_insert_rowid()
 
-    def _fail(self, problem: Exception, text: str, given: Bindings, *, lowered: bool = False) -> NoReturn:
-        watch = self._watch
+    def _fail(
+        self, problem: Exception, text: str, given: Bindings, *, lowered: bool = False, started: bool = True
+    ) -> NoReturn:
+        """Raise what a problem means; before a statement has ``started`` it may be about its parameters."""
         self._rows = None
         error: Error | None = problem if isinstance(problem, Error) else None
-        if error is None and not watch.started:
+        if error is None and not started:
             error = binding_problem(problem, given, text)
-        watch.give_up()
+        if self._watch is not None:
+            self._watch.give_up()
         if error is None:
-            error = translate(problem, text, watch.db, lowered=lowered)
+            error = translate(problem, text, self._database, lowered=lowered)
         raise error from None
+
+    def _starts(self, sql: str, given: Bindings) -> bool:
+        """Whether a statement can be prepared and its parameters be bound."""
+        try:
+            describe(self._database, sql, given)
+        except Exception:
+            return False
+        return True
 
     def _ready(self) -> None:
         """Forget the last statement; ProgrammingError where the cursor or its connection is closed."""
-        connection = self.connection
-        database = connection.database
+        database = self.connection.database
         self._description = self._rows = None
         self.rowcount = -1
-        if database is not self._watch.db:
+        if database is not self._database:
             self._attach(database)
-        self._watch.autocommit = connection.autocommit
 
     def _attach(self, database: apsw.Connection) -> None:
         """Work on a database: the connection's own, which USE may have changed."""
-        self._watch = Watch(database)
+        self._database = database
         self._apsw = database.cursor()
-        self._apsw.exec_trace = self._watch
+        self._watch = None
+
+    def _watched(self, sql: str, *, many: bool = False) -> Watch:
+        """Have a statement watched that is about to run."""
+        watch = Watch(self._database, sql, autocommit=self.connection.autocommit, many=many)
+        self._watch = self._apsw.exec_trace = watch
+        return watch
 
     def _result(self) -> Iterator[Row]:
         self.connection.database  # noqa: B018 - raises where closed

@@ -26,16 +26,18 @@ _SQL_VERBS: dict[str, tuple[str, ...]] = {
 _VERB = re.compile(SPACE + r"(\w*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """How a statement runs: ``sql`` by SQLite, or ``command``, a node of LQL, by Python.
 
-    ``lowered`` says that ``sql`` is what LQL became, not what the user wrote.
+    ``lowered`` says that ``sql`` is what LQL became, not what the user wrote. ``reads`` is set when it has run once and
+    SQLite said that it is one statement which changes nothing and gives rows.
     """
 
     sql: str
     lowered: bool = False
     command: Any = None
+    reads: bool = False
 
 
 def plan(text: str) -> Plan:

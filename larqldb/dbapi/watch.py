@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import apsw
@@ -24,8 +25,8 @@ class Watch:
     must be taken here: apsw has none left once a statement gave no row or its last one. An implicit BEGIN is made here
     because only SQLite's own compiler knows that a statement writes.
 
-    One belongs to each cursor; it holds no reference to it, so that a cursor that goes out of scope frees its
-    statement, and SQLite's locks, at once.
+    One belongs to each run of a statement; it holds no reference to the cursor, so that a cursor that goes out of scope
+    frees its statement, and SQLite's locks, at once.
     """
 
     __slots__ = (
@@ -37,24 +38,20 @@ class Watch:
         "description",
         "inserts",
         "many",
+        "reads",
         "started",
         "text",
         "writes",
     )
 
-    def __init__(self, db: apsw.Connection) -> None:
-        self.db = db
-        self.autocommit = False
-        self.text = ""
-        self.many = False
-        self.reset("")
-
-    def reset(self, text: str, *, many: bool = False) -> None:
+    def __init__(self, db: apsw.Connection, text: str, *, autocommit: bool, many: bool = False) -> None:
         """Get ready for a statement; ``many`` when it will run once per row of parameters."""
+        self.db = db
         self.text = text
+        self.autocommit = autocommit
         self.many = many
         self.description: Description | None = None
-        self.started = self.writes = self.inserts = self.began = False
+        self.started = self.reads = self.writes = self.inserts = self.began = False
         self.changes = self.before = 0
 
     def __call__(self, cursor: apsw.Cursor, sql: str, bindings: Any) -> bool:
@@ -67,7 +64,9 @@ class Watch:
             raise one_statement_at_a_time(self.text[len(sql) :])
         self.started = True
         self.description = cursor.description or None
-        if not cursor.is_readonly and not cursor.is_explain:
+        if cursor.is_readonly:
+            self.reads = self.description is not None
+        elif not cursor.is_explain:
             verb = _CHANGES_ROWS.match(sql)
             if verb:
                 self.writes, self.inserts = True, verb.group(1).upper() in ("INSERT", "REPLACE", "WITH")
@@ -88,3 +87,19 @@ class Watch:
         if self.began and self.db.in_transaction and self.db.total_changes() == self.before:
             self.db.execute("ROLLBACK")
         self.began = False
+
+
+def describe(db: apsw.Connection, sql: str, bindings: Any) -> Description | None:
+    """A statement's columns, by preparing and binding it without running it; raises what these two raise."""
+    found: Description | None = None
+
+    def stop(cursor: apsw.Cursor, sql: str, bindings: Any) -> bool:
+        nonlocal found
+        found = cursor.description or None
+        return False
+
+    cursor = db.cursor()
+    cursor.exec_trace = stop
+    with suppress(apsw.ExecTraceAbort):
+        cursor.execute(sql, bindings)
+    return found

@@ -1,6 +1,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,10 +101,10 @@ def test_any_text_gives_rows_or_a_pep_249_error(text):
 def test_sql_reaches_sqlite_byte_for_byte(conn):
     statement = "  SELECT  'a\\b' AS \"x y\" ,1 -- é\n"
     seen = []
-    cursor = conn.cursor()
-    cursor._apsw.exec_trace = lambda _, sql, bindings: seen.append(sql) or True
-    cursor.execute(statement)
-    assert seen == [statement]
+    conn.database.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: seen.append(event["sql"]))
+    for _ in range(2):  # a statement that is known takes another way
+        conn.execute(statement)
+    assert seen == [statement, statement]
 
 
 def test_to_sql(conn):
