@@ -32,15 +32,17 @@ class Cursor:
     """
 
     arraysize = 1
+    rowcount = -1
+    lastrowid: int | None = None
+
+    _description: Description | None = None
+    _rows: Iterator[Row] | None = None
+    _watch: Watch | None = None  # of the statement that runs; None where there is nothing to watch
 
     def __init__(self, connection: Connection) -> None:
         self._connection: Connection | None = connection
-        self.rowcount = -1
-        self.lastrowid: int | None = None
-        self._description: Description | None = None
-        self._rows: Iterator[Row] | None = None
-        self._watch: Watch | None = None
-        self._attach(connection.database)
+        self._database = connection.database
+        self._apsw = self._database.cursor()
 
     @property
     def connection(self) -> Connection:
@@ -268,11 +270,11 @@ class Cursor:
 
     def _ready(self) -> None:
         """Forget the last statement; ProgrammingError where the cursor or its connection is closed."""
-        database = self.connection.database
+        connection = self._connection
+        if connection is None or connection._database is not self._database:
+            self._attach(self.connection.database)
         self._description = self._rows = None
         self.rowcount = -1
-        if database is not self._database:
-            self._attach(database)
 
     def _attach(self, database: apsw.Connection) -> None:
         """Work on a database: the connection's own, which USE may have changed."""
@@ -287,9 +289,9 @@ class Cursor:
         return watch
 
     def _result(self) -> Iterator[Row]:
-        self.connection.database  # noqa: B018 - raises where closed
-        rows = self._rows
-        if rows is None:
+        rows, connection = self._rows, self._connection
+        if rows is None or connection is None or connection._database is None:
+            self.connection.database  # noqa: B018 - raises where closed
             raise ProgrammingError("there are no rows to fetch: the last statement gave none, or none was run")
         return rows
 
