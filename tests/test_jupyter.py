@@ -175,6 +175,13 @@ def test_notebooks_get_both_forms(shell, conn):
     assert "│ 7 │" in formats["text/plain"]
 
 
+def test_a_kernel_shows_nothing_else(shell, conn, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    with capture_output() as captured:
+        display.text(conn.execute("SELECT 7 AS n"))
+    assert captured.outputs == []
+
+
 def test_a_line(loaded):
     cursor = loaded.run_line_magic("lql", "SHOW LAYERS")
     assert len(cursor.fetchall()) == 5

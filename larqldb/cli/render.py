@@ -57,9 +57,10 @@ def tables(columns: Sequence[str], rows: Iterable[Row], out: IO[str]) -> Iterato
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=out, highlight=False, emoji=False, markup=False)
+    # In a Jupyter kernel rich would show what it renders, instead of giving it back.
+    console = Console(file=out, highlight=False, emoji=False, markup=False, force_jupyter=False)
     if not console.is_terminal:
-        console = Console(file=out, width=WIDE, highlight=False, emoji=False, markup=False)
+        console = Console(file=out, width=WIDE, highlight=False, emoji=False, markup=False, force_jupyter=False)
     count = 0
     for part in _parts(rows):
         table = Table(box=box.ROUNDED, header_style="bold")
