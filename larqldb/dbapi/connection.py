@@ -17,6 +17,7 @@ from larqldb.dbapi.statements import to_sql
 from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError
 from larqldb.functions import register
 from larqldb.functions.session import Session
+from larqldb.functions.walking import check as check_walk
 from larqldb.storage.database import open_database
 
 PRECISIONS = ("float32",)
@@ -27,7 +28,7 @@ def connect(
     *,
     read_only: bool = False,
     precision: str = "float32",
-    walk: str | None = None,
+    walk: int | float | None = None,
     cache_mb: int = 256,
 ) -> Connection:
     """Open a vindex for SQL and LQL; ``:memory:`` gives an empty one.
@@ -35,17 +36,15 @@ def connect(
     This costs milliseconds: the model's weights load at the first statement that needs them. ``cache_mb`` bounds what
     feature vectors may take in memory between statements, in MiB. Raises SourceNotFound, NotAVindex, NewerVindex,
     OutdatedVindex or DamagedVindex where the file is not one to open, NotSupportedError for a ``precision`` other than
-    float32 and for any ``walk``.
+    float32.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InterfaceError(f"a path must be text or a Path, not {type(path).__name__}")
     if precision not in PRECISIONS:
         raise NotSupportedError(f"precision={precision!r} is not available in this version; it has 'float32' only")
-    if walk is not None:
-        raise NotSupportedError(f"walk={walk!r} is not available in this version; leave it out for the whole network")
     if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
         raise InterfaceError(f"cache_mb must be a whole number of MiB from 1 up, not {cache_mb!r}")
-    return Connection(os.fspath(path), read_only=read_only, cache_mb=cache_mb)
+    return Connection(os.fspath(path), read_only=read_only, cache_mb=cache_mb, walk=check_walk(walk))
 
 
 class Connection:
@@ -71,11 +70,12 @@ class Connection:
     ProgrammingError = errors.ProgrammingError
     NotSupportedError = errors.NotSupportedError
 
-    def __init__(self, path: str, *, read_only: bool, cache_mb: int) -> None:
+    def __init__(self, path: str, *, read_only: bool, cache_mb: int, walk: int | float | None = None) -> None:
         self._database: apsw.Connection | None = None
         self.autocommit = False
         self._read_only = read_only
         self._cache_mb = cache_mb
+        self._walk = walk
         self._open(path)
 
     @property
@@ -174,11 +174,11 @@ class Connection:
 
     def _open(self, path: str) -> None:
         try:
-            database = open_database(path, read_only=self._read_only)
+            database = open_database(path, read_only=self._read_only, mapped=self._walk is None)
         except apsw.Error as problem:
             raise translate(problem, "") from None
         try:
-            session = Session(database, cache_mb=self._cache_mb)
+            session = Session(database, cache_mb=self._cache_mb, walk=self._walk)
             register(database, session)
         except BaseException:
             database.close(True)

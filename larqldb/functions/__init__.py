@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from larqldb.errors import NotSupportedError, OperationalError
-from larqldb.functions import describe, explain, inference, matching, properties, trace, walk
+from larqldb.functions import describe, explain, hybrid, inference, matching, properties, trace
 from larqldb.functions import table_function as tables
 from larqldb.functions.table_function import TableFunction
 from larqldb.storage.vectors import load_extension
@@ -46,7 +46,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         _WALK,
         ("prompt", "top", "mode", "first_layer", "last_layer", "relations_only"),
         1,
-        walk.walk,
+        hybrid.walk,
     ),
     "describe": (
         ("relation TEXT", "target TEXT", "score REAL", "layer INTEGER", "feature INTEGER", "layers TEXT",
@@ -68,8 +68,9 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         matching.down_match,
     ),
     "infer": (
-        ("rank INTEGER", "token TEXT", "token_id INTEGER", "probability REAL", "mode TEXT"),
-        ("prompt", "top", "mode"),
+        ("rank INTEGER", "token TEXT", "token_id INTEGER", "probability REAL", "mode TEXT", "kl REAL",
+         "rows_pulled INTEGER", "row_share REAL", "bytes_read INTEGER"),
+        ("prompt", "top", "mode", "compare"),
         1,
         inference.infer,
     ),

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from larqldb.errors import MissingPart, ProgrammingError
+from larqldb.functions.walking import Walking
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
 from larqldb.storage.tensors import TensorStore
@@ -36,14 +37,15 @@ _loading = Lock()
 class Session:
     """The model behind one connection. Weights are shared by the sessions of a process that have the same base.
 
-    ``cache_mb`` bounds what feature vectors may take in memory between statements.
+    ``cache_mb`` bounds what feature vectors may take in memory between statements; ``walk`` is that of ``connect``.
     """
 
-    def __init__(self, db: apsw.Connection, *, cache_mb: int = 256) -> None:
+    def __init__(self, db: apsw.Connection, *, cache_mb: int = 256, walk: int | float | None = None) -> None:
         self.db = db
         self.store = TensorStore(db)
         self.cache_bytes = cache_mb << 20
         self.vectors = VectorIndex(db)
+        self.walking = Walking(self, walk)
         self._matrices: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
         self._norms: dict[tuple[str, int | None], NDArray[np.float32]] = {}
         self._largest: dict[tuple[str, int], float] = {}

@@ -15,7 +15,9 @@ stands for the default, which is the function's own unless stated:
         → the columns of walk; the features that made the answer of infer(prompt)
     attention(prompt, first_layer, last_layer)
         → layer, lens_token, lens_probability, attended_token, attended_weight; one row of each layer
-    infer(prompt, top, mode) → rank, token, token_id, probability, mode; mode is walk or dense
+    infer(prompt, top, mode, compare)
+        → rank, token, token_id, probability, mode, kl, rows_pulled, row_share, bytes_read
+        mode is walk or dense; compare = 1 measures kl, against dense
     generate(prompt, max_tokens, mode) → text, tokens; one row
     describe(entity, first_layer, last_layer, band, relations_only, detail)
         → relation, target, score, layer, feature, layers, hits, also, band, confidence, source
@@ -52,6 +54,7 @@ Value = str | int | float | nodes.Parameter | None
 
 _CACHED_LENGTH = 4096
 _WALK = ("layer", "rank", "feature", "gate", "activation", "contribution", "token", "also", "relation")
+_COMPARED = ("kl", "rows_pulled", "row_share", "bytes_read")
 _ATTENTION = ("lens_token", "lens_probability", "attended_token", "attended_weight")
 _DESCRIBE = (
     "relation",
@@ -221,8 +224,9 @@ def _infer(node: nodes.Infer) -> exp.Select:
     if not node.compare:
         source = _call("infer", node.prompt, node.top)
         return exp.select(*_columns((*columns, "mode"))).from_(source).order_by("rank")
-    source = _call("infer", node.prompt, node.top, _MODE, alias="i")
-    return _compared(_columns(columns, "i"), source, "walk").order_by("modes.mode", "i.rank")
+    source = _call("infer", node.prompt, node.top, _MODE, 1, alias="i")
+    select = _compared(_columns(columns, "i"), source, "walk").select(*_columns(_COMPARED, "i"))
+    return select.order_by("modes.mode", "i.rank")
 
 
 def _generate(node: nodes.Infer) -> exp.Select:

@@ -30,9 +30,10 @@ MEMORY = ":memory:"
 EXTRACT_HINT = "Make one with: larqldb extract SOURCE -o NAME.vindex"
 
 
-def open_database(path: str | os.PathLike[str], *, read_only: bool = False) -> apsw.Connection:
+def open_database(path: str | os.PathLike[str], *, read_only: bool = False, mapped: bool = True) -> apsw.Connection:
     """Open a vindex for queries; ``:memory:`` gives an empty one.
 
+    ``mapped`` reads through a mapping of the file, which is faster, and counts as the process's memory what was read.
     Raises SourceNotFound, NotAVindex, NewerVindex, OutdatedVindex, DamagedVindex, or OperationalError where the system
     refuses.
     """
@@ -54,7 +55,7 @@ def open_database(path: str | os.PathLike[str], *, read_only: bool = False) -> a
         db.set_busy_timeout(BUSY_MS)
         check(db, name)
         set_connection_pragmas(db)
-        db.pragma("mmap_size", 1 << 40)  # bytes; SQLite lowers it to its own maximum
+        db.pragma("mmap_size", 1 << 40 if mapped else 0)  # bytes; SQLite lowers it to its own maximum
     except BaseException as problem:
         if db is not None:
             db.close()

@@ -22,7 +22,7 @@ TABLE_FUNCTIONS = {
     "walk": (WALK, 6),
     "explain_infer": (WALK, 5),
     "attention": ("layer lens_token lens_probability attended_token attended_weight", 3),
-    "infer": ("rank token token_id probability mode", 3),
+    "infer": ("rank token token_id probability mode kl rows_pulled row_share bytes_read", 4),
     "generate": ("text tokens", 3),
     "describe": ("relation target score layer feature layers hits also band confidence source", 6),
     "trace": ("layer position token rank probability attn ffn residual who", 6),

@@ -84,7 +84,7 @@ def test_every_query_form_lowers_to_a_select(form: Any) -> None:
         ("WALK ? LAYERS ?-? TOP ?", "walk(?1, ?4, NULL, ?2, ?3)"),
         ("WALK :p TOP :n", "walk(:p, :n)"),
         ('INFER "x" TOP 3', "infer('x', 3)"),
-        ('INFER "x" COMPARE', "infer('x', NULL, modes.mode) AS i"),
+        ('INFER "x" COMPARE', "infer('x', NULL, modes.mode, 1) AS i"),
         ('INFER "x" GENERATE 9', "generate('x', 9)"),
         ('INFER "x" GENERATE 9 COMPARE', "generate('x', 9, modes.mode) AS g"),
         ("DESCRIBE ? AT LAYER ?", "describe(?1, ?2, ?2)"),
