@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from larqldb.extract.words import is_word
 from larqldb.functions.arguments import json_array, mention, one_of
 from larqldb.functions.labels import first_tokens, token_lists
-from larqldb.functions.matching import products, rounding
+from larqldb.functions.products import products, rounding
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def standing_out(session: Session, residual: Floats, gate_norms: dict[int, float
     found: list[tuple[Ids, Ids, Scores]] = []
     for layer, x, reach in zip(layers, inputs, (STANDOUT * spreads).tolist(), strict=True):
         gates = session.matrix("gate", layer)
-        near = np.flatnonzero(gates @ x >= reach - rounding(session.largest_norm("gate", layer), x))
-        scores = products(gates[near], x)
+        near = np.flatnonzero(gates @ x >= reach - 2 * rounding(session.largest_norm("gate", layer), x))
+        scores = products(gates[near] * session.norm("ffn_norm", layer), unit)  # in the order that the scan computes
         held = scores >= reach
         found.append((np.full(np.count_nonzero(held), layer), near[held], scores[held]))
     at, features, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))

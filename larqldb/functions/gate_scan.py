@@ -8,7 +8,7 @@ what float32 reads. By Cauchy–Schwarz
     |g·u − ĝ·û| ≤ ‖g − ĝ‖·‖u‖ + ‖ĝ‖·‖u − û‖
 
 so the features whose ĝ·û plus this bound reaches a layer's threshold include all that reach it in truth; those few are
-computed in float64 from the vectors as they are stored. Nothing is missed, whatever the weights.
+computed again, in float32 and, what is left within its rounding, in float64. Nothing is missed, whatever the weights.
 
 Seven bits, because products of unsigned and signed bytes are added in pairs to 16 bits on processors without VNNI:
 2·127·127 fits, 2·255·127 does not.
@@ -25,6 +25,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from larqldb.functions.products import EPS32, products, rounding
 from larqldb.storage.dtypes import as_float32
 
 Array = NDArray[np.generic]
@@ -34,15 +35,14 @@ Ids = NDArray[np.int64]
 
 DIGIT = 63  # a digit of the input is a whole number from -63 to 63
 ZERO = 64  # stored as an unsigned byte from 1 to 127
-EPS32 = 2.0**-24  # unit roundoff of float32
 
 _TYPES = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
 
 
 class GateScan:
-    """All gates of some layers, resident in 8 bits and, where ``keep``, as they are stored too, to decide quickly.
+    """All gates of some layers, resident in 8 bits and, where ``keep``, in float32 too, which saves reading them.
 
-    ``read`` gives a layer's gates [features, hidden] in their dtype, the same number in each layer; ``rows`` some of
+    ``read`` gives a layer's gates [features, hidden] in any dtype, the same number in each layer; ``rows`` some of
     them, (layer, features) → [n, hidden]; ``norms`` are what the layers' norms multiply by, [layers, hidden].
     """
 
@@ -57,28 +57,26 @@ class GateScan:
     ) -> None:
         self.layers, self.norms = np.array(layers), norms
         self._read_rows = rows
-        first = read(layers[0])
-        self.features, hidden = first.shape
+        self.features, hidden = read(layers[0]).shape
         count = len(layers) * self.features
-        self._stored = np.empty((count, hidden), first.dtype) if keep else None
+        self._folded = np.empty((count, hidden), np.float32) if keep else None
         quantised = np.empty((hidden, count), np.int8)
-        scales, self._errors = np.empty(count, np.float32), np.empty(count, np.float32)
-        self._rounded_norms = np.empty(count, np.float32)
+        scales, errors, sizes = (np.empty(count, np.float32) for _ in range(3))
         for place, layer in enumerate(layers):
             part = slice(place * self.features, (place + 1) * self.features)
-            stored = read(layer)
-            if self._stored is not None:
-                self._stored[part] = stored
-            folded = as_float32(stored) * norms[place]
+            folded = as_float32(read(layer)) * norms[place]
+            if self._folded is not None:
+                self._folded[part] = folded
             scales[part] = np.maximum(np.abs(folded).max(axis=1), 1e-30) / 127
             rounded = np.rint(folded / scales[part, None])
             quantised[:, part] = rounded.T.astype(np.int8)
             rounded *= scales[part, None]
-            self._rounded_norms[part] = np.linalg.norm(rounded, axis=1)
+            sizes[part] = np.linalg.norm(rounded, axis=1)
             folded -= rounded
-            self._errors[part] = np.linalg.norm(folded, axis=1)
-        # Rounding in float32: of the folded gates and of the product, generously.
-        self._errors += 16 * EPS32 * self._rounded_norms
+            errors[part] = np.linalg.norm(folded, axis=1)
+        self._largest = float((sizes + errors).max()) * (1 + 1e-5)
+        # ‖u − û‖ is at most √hidden/15876 of ‖u‖; 16 roundings in float32 are more than there are.
+        self._bounds = errors + sizes * np.float32(hidden**0.5 / (2 * DIGIT) ** 2 + 16 * EPS32)
         self._product = _product(quantised, scales)
 
     def find(self, unit: Floats, least: Scores) -> tuple[Ids, Ids, Scores]:
@@ -88,29 +86,29 @@ class GateScan:
         """
         high_step = max(float(np.abs(unit).max()), 1e-30) / DIGIT
         high = np.rint(unit / high_step)
-        low_step = high_step / 2 / DIGIT
+        low_step = high_step / (2 * DIGIT)
         low = np.rint((unit - high * high_step) / low_step)
-        residual = float(np.linalg.norm(unit.astype(np.float64) - high * high_step - low * low_step))
         digits = (np.stack((high, low)) + ZERO).astype(np.uint8)
-        (products,) = self._product.run(None, {"digits": digits})  # [2, layers * features]
-        upper = products[0] * np.float32(high_step)
-        upper += products[1] * np.float32(low_step)
-        upper += self._errors * np.float32(np.linalg.norm(unit) * (1 + 1e-6))
-        upper += self._rounded_norms * np.float32(residual * (1 + 1e-6))
+        (found,) = self._product.run(None, {"digits": digits})  # [2, layers * features]
+        upper = np.array((high_step, low_step), np.float32) @ found
+        upper += self._bounds * np.float32(np.linalg.norm(unit) * (1 + 1e-6))
         reached = upper.reshape(len(self.layers), -1) >= np.nextafter(least.astype(np.float32), -np.inf)[:, None]
         place, feature = np.nonzero(reached)
-        inputs = (unit * self.norms).astype(np.float64)  # [layers, hidden]
-        scores = np.einsum("ch,ch->c", self._rows(place, feature).astype(np.float64), inputs[place])
+        rows = self._rows(place, feature)
+        near = np.flatnonzero(rows @ unit >= least[place] - rounding(self._largest, unit))
+        place, feature, scores = place[near], feature[near], products(rows[near], unit)
         held = scores >= least[place]
         return self.layers[place[held]], feature[held], scores[held]
 
-    def _rows(self, place: Ids, feature: Ids) -> Array:
-        """Gates as they are stored, [n, hidden]."""
-        if self._stored is not None:
-            kept: Array = self._stored[place * self.features + feature]
-            return kept
-        parts = [self._read_rows(int(self.layers[at]), feature[place == at].tolist()) for at in np.unique(place)]
-        return np.concatenate([np.empty((0, self.norms.shape[1]), np.float32), *parts])
+    def _rows(self, place: Ids, feature: Ids) -> Floats:
+        """Gates with the weights of their layer's norm in them, [n, hidden]."""
+        if self._folded is not None:
+            return np.asarray(self._folded[place * self.features + feature])
+        parts = [np.empty((0, self.norms.shape[1]), np.float32)]
+        for at in np.unique(place).tolist():
+            stored = self._read_rows(int(self.layers[at]), feature[place == at].tolist())
+            parts.append(as_float32(stored) * self.norms[at])
+        return np.concatenate(parts)
 
 
 def _product(gates: NDArray[np.int8], scales: Floats) -> ort.InferenceSession:

@@ -1,9 +1,8 @@
 """Exact search by inner product over a layer's vectors: gate_match(), down_match(), and queries for ``vec``.
 
-A matrix-vector product in float32 proposes, float64 decides: what it leaves within rounding of the last place is
-computed again. sqlite-vec would have to read as much, without SIMD in its published builds: over a layer of 1,536 ×
-576 it took 2.7 ms where this takes 0.1 ms, over 10,240 × 2,560 49 ms against 16 ms, and it ends at 4,096 rows. ``vec``
-is for queries of users' own.
+A matrix-vector product in float32 proposes, float64 decides (``products.best``). sqlite-vec would have to read as
+much, without SIMD in its published builds: over a layer of 1,536 × 576 it took 2.7 ms where this takes 0.1 ms, over
+10,240 × 2,560 49 ms against 16 ms, and it ends at 4,096 rows. ``vec`` is for queries of users' own.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from larqldb.errors import ProgrammingError
 from larqldb.functions.arguments import mention, positive, vector
-from larqldb.storage.vectors import float64_parts
+from larqldb.functions.products import best
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 Within = tuple[int, int] | None
 Floats = NDArray[np.float32]
-
-EPS32 = 2.0**-24  # unit roundoff of float32
 
 
 def gate_match(
@@ -82,48 +79,6 @@ def down_query(session: Session, query: object) -> bytes | None:
         return None
     found = vector(session, query, "down")
     return np.append(_mean(session, query) if found is None else found, np.float32(0)).astype(np.float32).tobytes()
-
-
-def best(
-    matrix: Floats,
-    largest: float,
-    query: Floats,
-    count: int,
-    *,
-    absolute: bool = False,
-    allowed: NDArray[np.int64] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The ``count`` rows of a matrix [n, hidden] with the largest row·q (or |row·q|), best first, ties by lower row.
-
-    Returns rows and products, exact as numpy sums them in float64. ``largest`` is at least the rows' largest norm;
-    ``allowed`` are the rows that may be chosen, ascending.
-    """
-    rows = np.arange(len(matrix)) if allowed is None else allowed
-    if count < len(rows):
-        rough = matrix @ query if allowed is None else (matrix @ query)[allowed]
-        if absolute:
-            rough = np.abs(rough)
-        last = np.partition(rough, len(rough) - count)[len(rough) - count]
-        rows = rows[rough >= last - 2.01 * rounding(largest, query)]
-    exact = products(matrix if len(rows) == len(matrix) else matrix[rows], query)
-    order = np.lexsort((rows, -np.abs(exact) if absolute else -exact))[:count]
-    return rows[order], exact[order]
-
-
-def rounding(largest: float, query: Floats) -> float:
-    """How far a product with a row of norm up to ``largest`` may be off when computed in float32.
-
-    n·u/(1 − n·u)·|g|·|q| for n numbers and unit roundoff u (Higham, Accuracy and Stability of Numerical Algorithms,
-    3.1).
-    """
-    return len(query) * EPS32 / (1 - len(query) * EPS32) * largest * float(np.linalg.norm(query))
-
-
-def products(matrix: Floats, query: Floats) -> NDArray[np.float64]:
-    """Every row·q in float64; numpy adds every row in the same order: equal rows, equal sums."""
-    wide = query.astype(np.float64)
-    parts = [np.einsum("fh,h->f", part, wide) for part in float64_parts(matrix)]
-    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _match(session: Session, role: str, k: object, queries: Iterable[tuple[int, Floats]]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ import numpy as np
 from larqldb.errors import NotSupportedError
 from larqldb.functions.arguments import json_array, one_of, positive, token_ids
 from larqldb.functions.labels import token_lists
-from larqldb.functions.matching import best, products
+from larqldb.functions.products import best, products
 from larqldb.model.activations import ACTIVATIONS
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32

@@ -86,7 +86,7 @@ class TestAssociations:
         with larqldb.connect(tiny_vindex) as roomy:
             first, second = (describe(roomy, "Paris", None, None, None, 0, "raw") for _ in range(2))
             assert roomy.session.gate_scan() is not None
-            roomy.session.cache_bytes = 5 * 67 * 40 * 2  # the 8-bit gates fit, the stored ones do not
+            roomy.session.cache_bytes = 5 * 67 * 40 * 2  # the 8-bit gates fit, those in float32 do not
             del roomy.session.__dict__["_gate_scan"]
             third = describe(roomy, "Paris", None, None, None, 0, "raw")
             assert roomy.session.gate_scan() is not None

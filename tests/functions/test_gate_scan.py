@@ -44,8 +44,8 @@ def test_it_finds_all_that_reach_the_threshold(kind: str, dtype: object, keep: b
     rng = np.random.default_rng(6)
     for unit in (rng.standard_normal(50), rng.standard_normal(50) ** 5, np.eye(50)[7]):
         unit = unit.astype(np.float32)
-        inputs = (unit * norms).astype(np.float64)
-        scores = np.einsum("lfh,lh->lf", gates.astype(np.float64), inputs)
+        folded = (gates.astype(np.float32) * norms[:, None, :]).astype(np.float64)
+        scores = folded @ unit.astype(np.float64)
         for share in (0, 50, 90, 99):
             least = np.percentile(scores, share, axis=1)
             layers, features, found = scan.find(unit, least)

@@ -8,7 +8,7 @@ import pytest
 
 import larqldb
 from larqldb.errors import DataError, ProgrammingError
-from larqldb.functions.matching import best
+from larqldb.functions.products import best
 
 
 def gates(conn: larqldb.Connection, layer: int, role: str = "gate") -> np.ndarray:

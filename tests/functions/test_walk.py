@@ -13,7 +13,7 @@ from larqldb.model.activations import ACTIVATIONS
 def test_each_layer_is_ranked_by_the_size_of_its_gates(conn: larqldb.Connection) -> None:
     session = conn.session
     prompt = "The capital of France is"
-    rows = conn.execute("SELECT layer, rank, feature, gate FROM walk(?, 7)", (prompt,)).fetchall()
+    rows = conn.execute("SELECT layer, rank, feature, gate FROM walk(?, 7, 'pure')", (prompt,)).fetchall()
     last = session.embedding(session.tokenizer.encode(prompt, special=False)[-1:])[0]
     expected = []
     for layer in session.layers:
@@ -28,7 +28,7 @@ def test_activation_and_contribution_are_those_of_the_network(conn: larqldb.Conn
     last = session.embedding(session.tokenizer.encode("Paris", special=False)[-1:])[0]
     x = session.enter(last, 3)
     for feature, gate, activation, contribution in conn.execute(
-        "SELECT feature, gate, activation, contribution FROM walk('Paris') WHERE layer = 3"
+        "SELECT feature, gate, activation, contribution FROM walk('Paris', 10, 'pure') WHERE layer = 3"
     ):
         up, down = session.matrix("up", 3)[feature], session.matrix("down", 3)[feature]
         opened = float(ACTIVATIONS[session.network.activation](np.array([gate], np.float32))[0])
@@ -39,7 +39,7 @@ def test_activation_and_contribution_are_those_of_the_network(conn: larqldb.Conn
 def test_tokens_and_relation_are_the_features_own(conn: larqldb.Connection) -> None:
     conn.execute("UPDATE features SET relation = 'capital' WHERE feature % 2 = 0")
     for layer, feature, token, also, relation in conn.execute(
-        "SELECT layer, feature, token, also, relation FROM walk('Paris', 5)"
+        "SELECT layer, feature, token, also, relation FROM walk('Paris', 5, 'pure')"
     ).fetchall():
         texts = conn.execute(
             "SELECT text FROM feature_tokens JOIN tokens USING (token_id) "
@@ -58,21 +58,21 @@ def test_relations_only_ranks_labelled_features_alone(conn: larqldb.Connection) 
 
 
 def test_layers_by_argument_and_by_condition(conn: larqldb.Connection) -> None:
-    whole = conn.execute("SELECT * FROM walk('Paris', 3)").fetchall()
+    whole = conn.execute("SELECT * FROM walk('Paris', 3, 'pure')").fetchall()
     between = conn.execute("SELECT * FROM walk('Paris', 3, 'pure', 1, 2)").fetchall()
-    assert between == conn.execute("SELECT * FROM walk('Paris', 3) WHERE layer BETWEEN 1 AND 2").fetchall()
+    assert between == conn.execute("SELECT * FROM walk('Paris', 3, 'pure') WHERE layer BETWEEN 1 AND 2").fetchall()
     assert between == [row for row in whole if row[0] in (1, 2)]
-    assert conn.execute("SELECT * FROM walk('Paris') WHERE layer > 90").fetchall() == []
+    assert conn.execute("SELECT * FROM walk('Paris', 10, 'pure') WHERE layer > 90").fetchall() == []
 
 
 def test_a_count_beyond_the_layer_gives_the_layer(conn: larqldb.Connection) -> None:
-    assert conn.execute("SELECT count(*), max(rank) FROM walk('Paris', 100000)").fetchone() == (5 * 67, 67)
+    assert conn.execute("SELECT count(*), max(rank) FROM walk('Paris', 100000, 'pure')").fetchone() == (5 * 67, 67)
 
 
 def test_the_last_token_decides(conn: larqldb.Connection) -> None:
-    a = conn.execute("SELECT * FROM walk('The capital of France is Paris')").fetchall()
-    assert a == conn.execute("SELECT * FROM walk('New York is Paris')").fetchall()
-    assert a != conn.execute("SELECT * FROM walk('The capital of Paris is France')").fetchall()
+    a = conn.execute("SELECT * FROM walk('The capital of France is Paris', 10, 'pure')").fetchall()
+    assert a == conn.execute("SELECT * FROM walk('New York is Paris', 10, 'pure')").fetchall()
+    assert a != conn.execute("SELECT * FROM walk('The capital of Paris is France', 10, 'pure')").fetchall()
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,10 @@ def test_wrong_arguments_say_what_was_expected(conn: larqldb.Connection, call: s
 
 def test_joined_with_features_over_all_layers(conn: larqldb.Connection) -> None:
     found = conn.execute(
-        "SELECT f.token, avg(w.contribution) FROM walk('The capital of France is') AS w "
+        "SELECT f.token, avg(w.contribution) FROM walk('The capital of France is', 10, 'pure') AS w "
         "JOIN features AS f USING (layer, feature) GROUP BY 1"
     ).fetchall()
-    again = conn.execute("SELECT token, avg(contribution) FROM walk('The capital of France is') GROUP BY 1").fetchall()
+    again = conn.execute(
+        "SELECT token, avg(contribution) FROM walk('The capital of France is', 10, 'pure') GROUP BY 1"
+    ).fetchall()
     assert found == again
