@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import TYPE_CHECKING, overload
 
 import apsw
 
@@ -19,6 +20,12 @@ from larqldb.functions import register
 from larqldb.functions.session import Session
 from larqldb.functions.walking import check as check_walk
 from larqldb.storage.database import open_database
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from larqldb.dbapi.interventions import Intervention, Layers, Patched, Prompt
 
 PRECISIONS = ("float32",)
 
@@ -116,6 +123,101 @@ class Connection:
         self.database  # noqa: B018 - raises where closed
         return to_sql(operation)
 
+    @overload
+    def capture(self, prompt: Prompt, layers: Layers = None, what: str = "residual") -> NDArray[np.float32]: ...
+
+    @overload
+    def capture(
+        self, prompt: Prompt, layers: Layers = None, *, what: list[str] | tuple[str, ...]
+    ) -> dict[str, NDArray[np.float32]]: ...
+
+    def capture(
+        self, prompt: Prompt, layers: Layers = None, what: str | list[str] | tuple[str, ...] = "residual"
+    ) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
+        """What the network computes on a prompt, as float32 arrays.
+
+        ``prompt`` is text, or token ids as they are; ``layers`` a layer, several in the order wanted, or None for all.
+        ``what`` is one of the following, or several, which gives a dictionary. s: positions of the prompt.
+
+            residual, attention, ffn  [layers, s, hidden]  the residual after the layer; what each block added to it
+            ffn_input                 [layers, s, hidden]  normed, what gates are compared with
+            activations               [layers, s, features]  act(gate·x) · (up·x)
+            heads, queries            [layers, s, heads, head_dim]  what heads read; queries before rotation
+            keys, values              [layers, s, kv_heads, head_dim]  keys before rotation
+            attention_weights         [layers, heads, s, s]  reader, then read; rows sum to 1
+            embedding                 [s, hidden]  what enters layer 0, whatever the layers
+
+        The residual is the embedding plus all that attention and FFN added up to it. Raises BadPrompt for a prompt
+        that is empty or too long, ProgrammingError for layers or kinds that are not there, MissingPart where the
+        vindex does not hold the network.
+        """
+        from larqldb.dbapi import interventions
+
+        if isinstance(what, str):
+            return interventions.capture(self._open_session(), prompt, layers, what)
+        return {kind: interventions.capture(self._open_session(), prompt, layers, kind) for kind in what}
+
+    def logit_lens(
+        self, prompt: Prompt, layers: Layers = None, positions: int | Sequence[int] = -1
+    ) -> NDArray[np.float32]:
+        """Logits if the network ended after each layer: float32 [layers, positions, vocab].
+
+        Final norm and head on the residual, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru. Positions count from
+        the end when negative; the last one alone without them. Errors as of ``capture``.
+        """
+        from larqldb.dbapi import interventions
+
+        return interventions.logit_lens(self._open_session(), prompt, layers, positions)
+
+    def ablate(
+        self, *, layer: int, features: Iterable[int] | None = None, heads: Iterable[int] | None = None
+    ) -> Intervention:
+        """Silence features or attention heads of a layer inside a ``with`` block: what they write becomes zero.
+
+        INFER, generation, EXPLAIN INFER, TRACE and ``capture`` on this connection run without them until the block
+        ends. Blocks inside one another add up. Raises ProgrammingError for a layer, feature or head that is not there.
+        """
+        from larqldb.dbapi import interventions
+
+        return interventions.ablate(self._open_session(), layer, features, heads)
+
+    def steer(self, layer: int, vector: ArrayLike, scale: float = 1.0) -> Intervention:
+        """Add ``scale`` · ``vector`` [hidden] to the residual after a layer, at every position, in a ``with`` block.
+
+        It acts on what ``ablate`` acts on. Raises ProgrammingError for a layer that is not there, or a vector of
+        another length or with numbers that are not finite.
+        """
+        from larqldb.dbapi import interventions
+
+        return interventions.steer(self._open_session(), layer, vector, scale)
+
+    def patch(
+        self,
+        source_prompt: Prompt,
+        target_prompt: Prompt,
+        layers: Layers,
+        positions: int | Sequence[int] = -1,
+        what: str = "residual",
+        *,
+        source_positions: int | Sequence[int] | None = None,
+        features: Iterable[int] | None = None,
+        heads: Iterable[int] | None = None,
+    ) -> Patched:
+        """Run the target with some of its results replaced by the source's: activation patching.
+
+        ``what`` is residual, attention, ffn, activations (all ``features`` or some) or heads (all ``heads`` or some),
+        as ``capture`` names them. ``positions`` are the target's, and the source's too unless ``source_positions``
+        gives as many others; negative ones count from each prompt's end. Nothing later is changed.
+
+        Meng et al., Locating and Editing Factual Associations in GPT, https://arxiv.org/abs/2202.05262
+        """
+        from larqldb.dbapi import interventions
+
+        return interventions.patch(
+            self._open_session(), source_prompt, target_prompt, layers, positions, what,
+            source_positions=source_positions, features=features, heads=heads,
+        )  # fmt: skip
+
     def commit(self) -> None:
         """Make the open transaction permanent; does nothing where there is none."""
         self._end("COMMIT")
@@ -171,6 +273,11 @@ class Connection:
     def __repr__(self) -> str:
         state = "" if self._database is not None else ", closed"
         return f"<larqldb.Connection {self._path!r}{state}>"
+
+    def _open_session(self) -> Session:
+        """The model behind the connection; ProgrammingError when it is closed."""
+        self.database  # noqa: B018 - raises where closed
+        return self.session
 
     def _open(self, path: str) -> None:
         try:

@@ -14,7 +14,7 @@ import numpy as np
 
 from larqldb.functions.arguments import json_array, positive
 from larqldb.functions.labels import token_lists
-from larqldb.functions.runs import Run, answer_token, run, token_name
+from larqldb.functions.runs import Run, answer_token, run
 from larqldb.model import explain
 from larqldb.storage.database import fetch
 
@@ -90,9 +90,9 @@ def attention(
         head, position = map(int, np.unravel_index(np.abs(shares).argmax(), shares.shape))
         yield (
             layer,
-            token_name(session, int(read.top[0])),
+            session.tokenizer.text(int(read.top[0])),
             float(read.top_probability[0]),
-            token_name(session, seen.ids[position]),
+            session.tokenizer.text(seen.ids[position]),
             float(seen.weights(layer)[head, 0, position]),
             head,
             position,
@@ -122,7 +122,7 @@ def attention_heads(
         seen.direction(session, place, int(token) if asked is None else asked)
         for place, token in enumerate(seen.answers)
     ]
-    names = [token_name(session, token) for token in seen.ids]
+    names = [session.tokenizer.text(token) for token in seen.ids]
     for layer in layers:
         weights = seen.weights(layer)
         for place, position in enumerate(seen.positions):
@@ -136,7 +136,7 @@ def attention_heads(
 def _answer(session: Session, seen: Run, prompt: str, answer: str | None) -> tuple[int, str]:
     """The token that shares are about, and its name."""
     token = int(seen.answers[0]) if answer is None else answer_token(session, prompt, answer)[0]
-    return token, token_name(session, token)
+    return token, session.tokenizer.text(token)
 
 
 def _strongest(

@@ -16,8 +16,6 @@ from larqldb.model.observe import Lens, Observer, attention_weights, lens
 from larqldb.storage.dtypes import as_float32
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from larqldb.functions.session import Session
@@ -132,9 +130,7 @@ def run(session: Session, statement: str, prompt: object, positions: str = "last
     """
     ids = prompt_ids(session, statement, prompt)
     chosen = range(len(ids)) if one_of(positions, POSITIONS, "positions") == "all" else range(len(ids) - 1, len(ids))
-    kept = _kept.get(session)
-    if kept is None or kept.observer.runner is not session.runner:  # the network has changed
-        kept = _kept[session] = _Kept(session.runner)
+    kept = _current(session)
     key = (*ids, -len(chosen))
     if key not in kept.runs:
         kept.runs[key] = Run(kept.observer, ids, chosen)
@@ -143,6 +139,19 @@ def run(session: Session, statement: str, prompt: object, positions: str = "last
     while held > KEPT * session.cache_bytes and len(kept.runs) > 1:
         held -= kept.runs.popitem(last=False)[1].nbytes
     return kept.runs[key]
+
+
+def observer(session: Session) -> Observer:
+    """The observer of a session's network as it is now."""
+    return _current(session).observer
+
+
+def _current(session: Session) -> _Kept:
+    """What is kept of a session's network as it is now."""
+    kept = _kept.get(session)
+    if kept is None or kept.observer.runner is not session.runner:  # the network has changed
+        kept = _kept[session] = _Kept(session.runner)
+    return kept
 
 
 def prompt_ids(session: Session, statement: str, prompt: object) -> list[int]:
@@ -169,19 +178,14 @@ def answer_token(session: Session, prompt: str, answer: object) -> tuple[int, li
     if answer[0].isalnum() and prompt and not prompt[-1].isspace():
         forms = [f" {answer}", answer]
     ids = min((session.tokenizer.encode(form, special=False) for form in forms), key=len)
-    pieces = [token_name(session, token) for token in ids]
+    pieces = [_piece(session, token) for token in ids]
     first = session.tokenizer.piece(ids[0]) if ids else ""
     if not ids or first in UNKNOWN or (answer.strip() and not session.tokenizer.text(ids[0]).strip()):
         raise ProgrammingError(f"no token begins {answer!r}: the tokenizer makes {pieces} of it. Follow one of those")
     return ids[0], pieces
 
 
-def token_name(session: Session, token: int) -> str:
+def _piece(session: Session, token: int) -> str:
     """What a token adds to a text; its spelling in the vocabulary where that is no text by itself."""
     text = session.tokenizer.text(token)
     return session.tokenizer.piece(token) if not text or "\ufffd" in text else text
-
-
-def texts(session: Session, tokens: Sequence[int]) -> dict[int, str]:
-    """The names of tokens."""
-    return {token: token_name(session, token) for token in set(tokens)}

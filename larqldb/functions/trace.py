@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larqldb.functions.arguments import json_array
-from larqldb.functions.runs import answer_token, run, texts
+from larqldb.functions.runs import answer_token, run
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
@@ -49,17 +49,17 @@ def trace(
         [seen.direction(session, place, int(token)) for place, token in enumerate(tokens)]
     )  # [n, hidden]
     embedding = np.einsum("nh,nh->n", seen.embedding, directions)
+    name = session.tokenizer.text
     for layer, read in zip(layers, seen.lens(layers, tokens), strict=True):
         attn, ffn, residual = (
             np.einsum("nh,nh->n", seen.part(kind, layer), directions)
             for kind in ("attention_output", "ffn_output", "residual")
         )
-        name = texts(session, [*tokens.tolist(), *read.top.tolist(), *seen.ids])
         for place, position in enumerate(seen.positions):
             yield (
                 layer,
                 position,
-                name[int(tokens[place])],
+                name(int(tokens[place])),
                 int(read.rank[place]),
                 float(read.probability[place]),
                 float(attn[place]) if decompose else None,
@@ -67,8 +67,8 @@ def trace(
                 float(residual[place]),
                 "attention" if abs(attn[place]) > abs(ffn[place]) else "ffn",
                 float(embedding[place]),
-                name[int(read.top[place])],
+                name(int(read.top[place])),
                 float(read.top_probability[place]),
-                name[seen.ids[position]],
+                name(seen.ids[position]),
                 pieces,
             )

@@ -52,23 +52,27 @@ _numbers = count()  # distinguishes the changes of a graph
 
 def changed(runner: Runner, changes: Sequence[Change]) -> Runner:
     """A runner over the same weights that makes the changes, in order, after those that ``runner`` makes already."""
-    for change in changes:
-        runner = _changed(runner, change)
-    return runner
+    labels = [f"change.{next(_numbers)}" for _ in changes]
+    inputs = [_inputs(change, label) for change, label in zip(changes, labels, strict=True)]
+
+    def alter(model: ModelProto) -> None:
+        for change, label, named in zip(changes, labels, inputs, strict=True):
+            _insert(model, change, label, named)
+
+    return runner.changed(alter, {name: array for named in inputs for name, array in named.items()})
 
 
-def _changed(runner: Runner, change: Change) -> Runner:
-    inputs: dict[str, Any]
+def _inputs(change: Change, label: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a change by the names they have in the graph."""
+    arrays: dict[str, NDArray[Any]]
     match change:
         case Scale():
-            inputs = {"factors": change.factors}
+            arrays = {"factors": change.factors}
         case Add():
-            inputs = {"vector": change.vector}
+            arrays = {"vector": change.vector}
         case Replace():
-            inputs = {"where": change.where, "values": change.values}
-    label = f"change.{next(_numbers)}"
-    named = {f"{label}.{name}": np.ascontiguousarray(array) for name, array in inputs.items()}
-    return runner.changed(lambda model: _insert(model, change, label, named), named)
+            arrays = {"where": change.where, "values": change.values}
+    return {f"{label}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _insert(model: ModelProto, change: Change, label: str, inputs: dict[str, NDArray[Any]]) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from larqldb.model.rotary import tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from larqldb.model.network import Network
     from larqldb.model.runner import Runner
@@ -52,6 +52,8 @@ def _kept(name: str) -> str:
 
 def _keep(model: ModelProto, names: Sequence[str]) -> None:
     """Make the wanted positions of some results outputs, and leave out the logits, which are not looked at here."""
+    from onnx import TensorProto, helper, numpy_helper
+
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.array([2]), "kept.axis"))
     graph.node.append(helper.make_node("Unsqueeze", ["wanted", "kept.axis"], ["kept.places"]))  # [b, n, 1]

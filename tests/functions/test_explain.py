@@ -21,7 +21,7 @@ def conn(tiny_vindex):
         yield connection
 
 
-@pytest.fixture(params=["smollm2", "gemma3"])
+@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
 def real(request):
     with closing(larqldb.connect(request.getfixturevalue(f"{request.param}_vindex"), read_only=True)) as connection:
         yield connection
@@ -56,7 +56,7 @@ def test_contributions_are_those_of_the_rows(conn):
     assert np.allclose([row[5] for row in rows], expected[features], rtol=1e-4)
 
 
-@pytest.mark.parametrize("answer", [None, "the", "zzz"])
+@pytest.mark.parametrize("answer", [None, "Berlin"])
 def test_everything_sums_to_the_logit(real, answer):
     features = one(real, "SELECT sum(logit) FROM explain_infer(?, 100000, NULL, NULL, 0, ?)", PROMPT, answer)[0]
     heads = one(real, "SELECT sum(logit) FROM attention_heads(?, NULL, NULL, 'last', ?)", PROMPT, answer)[0]
@@ -132,7 +132,7 @@ def test_joins_run_the_network_once(conn, monkeypatch):
         type(conn.session.runner), "_run", lambda self, *given: runs.append(1) or original(self, *given)
     )
     conn.execute(
-        "SELECT count(*) FROM explain_infer(?1) AS e JOIN attention(?1) AS a USING (layer) JOIN trace(?1) USING (layer)",
+        "SELECT count(*) FROM explain_infer(?1) JOIN attention(?1) USING (layer) JOIN trace(?1) USING (layer)",
         (PROMPT,),
     ).fetchall()
     assert len(runs) == 1
@@ -159,5 +159,5 @@ def test_a_file_at_level_browse_says_what_is_missing(tiny_model, tmp_path):
     larqldb.extract(tiny_model, tmp_path / "browse.vindex", level="browse")
     with closing(larqldb.connect(tmp_path / "browse.vindex")) as connection:
         for statement in (f'EXPLAIN INFER "{PROMPT}"', f'TRACE "{PROMPT}"'):
-            with pytest.raises(MissingPart, match="needs attention weights and feature vectors .*--level inference"):
+            with pytest.raises(MissingPart, match=r"needs attention weights and .*--level inference"):
                 connection.execute(statement).fetchall()

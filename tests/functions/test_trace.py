@@ -21,7 +21,7 @@ def conn(tiny_vindex):
         yield connection
 
 
-@pytest.fixture(params=["smollm2", "gemma3"])
+@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
 def real(request):
     with closing(larqldb.connect(request.getfixturevalue(f"{request.param}_vindex"), read_only=True)) as connection:
         yield connection
