@@ -155,3 +155,14 @@ LONG = (
 
 PROMPTS: tuple[str, ...] = (*FACTS, *CODE, *LANGUAGES, *SYMBOLS, *LONG)
 EVERY_POSITION: tuple[str, ...] = (FACTS[0], CODE[0], LANGUAGES[3], LANGUAGES[4], SYMBOLS[1], LONG[1], LONG[5])
+
+# Continued greedily, token by token.
+CONTINUED = [
+    "The capital of France is",
+    "Once upon a time, in a small village by the sea,",
+    "def fibonacci(n):\n",
+    "La tour Eiffel se trouve à",
+    "Water boils at 100 degrees Celsius because",
+    "1, 2, 3, 4, 5,",
+    "東京は",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, overload
@@ -15,10 +15,11 @@ from larqldb.dbapi.cursor import Cursor
 from larqldb.dbapi.failures import translate
 from larqldb.dbapi.parameters import Parameters
 from larqldb.dbapi.statements import to_sql
-from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError
+from larqldb.errors import InterfaceError, ProgrammingError
 from larqldb.functions import register
 from larqldb.functions.session import Session
 from larqldb.functions.walking import check as check_walk
+from larqldb.model.quantise import PRECISIONS
 from larqldb.storage.database import open_database
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from larqldb.dbapi.interventions import Intervention, Layers, Patched, Prompt
-
-PRECISIONS = ("float32",)
 
 
 def connect(
@@ -41,17 +40,20 @@ def connect(
     """Open a vindex for SQL and LQL; ``:memory:`` gives an empty one.
 
     This costs milliseconds: the model's weights load at the first statement that needs them. ``cache_mb`` bounds what
-    feature vectors may take in memory between statements, in MiB. Raises SourceNotFound, NotAVindex, NewerVindex,
-    OutdatedVindex or DamagedVindex where the file is not one to open, NotSupportedError for a ``precision`` other than
-    float32.
+    feature vectors may take in memory between statements, in MiB. ``precision`` is what the whole network's matrices
+    are held in when it runs: "float32", "int8" or "int4" (8 or 4 bits in blocks of 32, the head 8; smaller and faster,
+    not the model's exact answers). Raises SourceNotFound, NotAVindex, NewerVindex, OutdatedVindex or DamagedVindex
+    where the file is not one to open, InterfaceError for an argument that is none of these.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InterfaceError(f"a path must be text or a Path, not {type(path).__name__}")
     if precision not in PRECISIONS:
-        raise NotSupportedError(f"precision={precision!r} is not available in this version; it has 'float32' only")
+        raise InterfaceError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
         raise InterfaceError(f"cache_mb must be a whole number of MiB from 1 up, not {cache_mb!r}")
-    return Connection(os.fspath(path), read_only=read_only, cache_mb=cache_mb, walk=check_walk(walk))
+    return Connection(
+        os.fspath(path), read_only=read_only, cache_mb=cache_mb, walk=check_walk(walk), precision=precision
+    )
 
 
 class Connection:
@@ -77,12 +79,13 @@ class Connection:
     ProgrammingError = errors.ProgrammingError
     NotSupportedError = errors.NotSupportedError
 
-    def __init__(self, path: str, *, read_only: bool, cache_mb: int, walk: int | float | None = None) -> None:
+    def __init__(self, path: str, *, read_only: bool, cache_mb: int, walk: int | float | None, precision: str) -> None:
         self._database: apsw.Connection | None = None
         self.autocommit = False
         self._read_only = read_only
         self._cache_mb = cache_mb
         self._walk = walk
+        self._precision = precision
         self._open(path)
 
     @property
@@ -218,6 +221,38 @@ class Connection:
             source_positions=source_positions, features=features, heads=heads,
         )  # fmt: skip
 
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        ignore_eos: bool = False,
+    ) -> Iterator[str]:
+        """The text that follows a prompt, in pieces as they are made; none ends within a character.
+
+        It ends at the model's end of text (with ``ignore_eos`` it goes on), before the first of the ``stop`` strings,
+        after ``max_tokens`` tokens, or where the model's context is full. ``temperature`` 0 takes the likeliest token;
+        above, one is drawn from the ``top_k`` likeliest, of these from the fewest whose probabilities reach ``top_p``;
+        the same ``seed`` draws the same. Close the iterator to end early.
+
+        Raises at once: BadPrompt for a prompt that is empty or longer than the context, ProgrammingError for a setting
+        out of its range, MissingPart where the vindex does not hold the network.
+        """
+        from larqldb.functions.inference import generation
+        from larqldb.model.sampling import Sampling
+
+        self.database  # noqa: B018 - raises where closed
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        made = generation(
+            self.session, prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, ignore_eos=ignore_eos
+        )
+        return iter(made)
+
     def commit(self) -> None:
         """Make the open transaction permanent; does nothing where there is none."""
         self._end("COMMIT")
@@ -285,7 +320,7 @@ class Connection:
         except apsw.Error as problem:
             raise translate(problem, "") from None
         try:
-            session = Session(database, cache_mb=self._cache_mb, walk=self._walk)
+            session = Session(database, cache_mb=self._cache_mb, walk=self._walk, precision=self._precision)
             register(database, session)
         except BaseException:
             database.close(True)

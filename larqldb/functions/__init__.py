@@ -95,9 +95,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         1,
         explain.attention_heads,
     ),
-    "generate": (
-        ("text TEXT", "tokens INTEGER"), ("prompt", "max_tokens", "mode"), 1, _later("INFER … GENERATE")
-    ),
+    "generate": (("text TEXT", "tokens INTEGER"), ("prompt", "max_tokens", "mode"), 1, inference.generate),
     "trace": (
         ("layer INTEGER", "position INTEGER", "token TEXT", "rank INTEGER", "probability REAL", "attn REAL",
          "ffn REAL", "residual REAL", "who TEXT", "embedding REAL", "lens_token TEXT", "lens_probability REAL",

@@ -1,12 +1,14 @@
-"""Running the model from SQL: infer()."""
+"""Running the model from SQL: infer(), generate(), and the pieces of text that Connection.generate gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import numpy as np
 
+from larqldb.errors import NotSupportedError, ProgrammingError
 from larqldb.functions.arguments import one_of, positive
 from larqldb.functions.runs import prompt_ids
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from larqldb.functions.session import Session
-
+    from larqldb.model.generation import Generation
+    from larqldb.model.sampling import Sampling
 
 MODES = ("dense", "walk")
 
@@ -43,6 +46,59 @@ def infer(
     for rank, token_id in enumerate(order.tolist(), start=1):
         probability = float(probabilities[token_id])
         yield rank, session.tokenizer.text(token_id), token_id, probability, mode, kl, *walked
+
+
+def generate(session: Session, prompt: str, max_tokens: int = 64, mode: str | None = None) -> Iterator[tuple[Any, ...]]:
+    """The text that follows a prompt, the likeliest token at every step, and how many tokens it has: one row.
+
+    It ends at the model's end of text, after ``max_tokens``, or where the model's context is full. Interrupting the
+    connection ends it with an error.
+    """
+    mode = one_of(session.walking.mode if mode is None else mode, MODES, "mode")
+    if mode != "dense":
+        raise NotSupportedError("INFER … GENERATE runs the whole network: leave COMPARE out, and connect without walk=")
+    made = generation(session, prompt, max_tokens=max_tokens)
+    pieces = []
+    for piece in made:
+        pieces.append(piece)
+        if session.db.is_interrupted:
+            raise apsw.InterruptError("interrupted")
+    yield "".join(pieces), len(made.ids)
+
+
+def generation(
+    session: Session,
+    prompt: str,
+    *,
+    max_tokens: int,
+    sampling: Sampling | None = None,
+    stop: str | Sequence[str] | None = None,
+    ignore_eos: bool = False,
+) -> Generation:
+    """Text that follows a prompt, about to be made. Errors as of ``Connection.generate``."""
+    from larqldb.model.generation import Generation
+    from larqldb.model.prompts import check
+    from larqldb.model.sampling import Sampling
+
+    ids = prompt_ids(session, "generation", prompt)
+    check(session.network, ids)
+    return Generation(
+        session.runner.decoder(),
+        session.tokenizer,
+        ids,
+        max_tokens=positive(max_tokens, "max_tokens"),
+        sampling=sampling or Sampling(),
+        stop=stop_strings(stop),
+        stop_ids=frozenset() if ignore_eos else session.end_of_text,
+    )
+
+
+def stop_strings(stop: object) -> tuple[str, ...]:
+    """The strings that end a text, from one, several or None; ProgrammingError for anything else."""
+    strings = (stop,) if isinstance(stop, str) else () if stop is None else stop
+    if not isinstance(strings, tuple | list) or not all(isinstance(string, str) and string for string in strings):
+        raise ProgrammingError(f"stop must be text or a list of texts, none of them empty, not {stop!r}")
+    return tuple(strings)
 
 
 def divergence(true: NDArray[np.float64], other: NDArray[np.float64]) -> float:

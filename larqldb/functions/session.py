@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 NO_MODEL = 'this vindex holds no model. Extract one with: EXTRACT MODEL "source" INTO "name.vindex", and USE that'
 
-_runners: WeakValueDictionary[str, Runner] = WeakValueDictionary()  # by fingerprint, for the whole process
+# by fingerprint and precision, for the whole process
+_runners: WeakValueDictionary[tuple[str, str], Runner] = WeakValueDictionary()
 _loading = Lock()
 
 
@@ -38,10 +39,19 @@ class Session:
     """The model behind one connection. Weights are shared by the sessions of a process that have the same base.
 
     ``cache_mb`` bounds what feature vectors may take in memory between statements; ``walk`` is that of ``connect``.
+    ``precision`` is what weights are held in when the whole network runs (``larqldb.model.quantise``).
     """
 
-    def __init__(self, db: apsw.Connection, *, cache_mb: int = 256, walk: int | float | None = None) -> None:
+    def __init__(
+        self,
+        db: apsw.Connection,
+        *,
+        cache_mb: int = 256,
+        walk: int | float | None = None,
+        precision: str = "float32",
+    ) -> None:
         self.db = db
+        self.precision = precision
         self.store = TensorStore(db)
         self.cache_bytes = cache_mb << 20
         self.vectors = VectorIndex(db)
@@ -71,8 +81,15 @@ class Session:
         """The model's own tokenizer."""
         from larqldb.model.tokenizer import Tokenizer
 
-        names = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json")
-        return Tokenizer(dict(fetch(self.db, "SELECT name, content FROM files WHERE name IN (?, ?, ?, ?)", names)))
+        return Tokenizer(self.files("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"))
+
+    @cached_property
+    def end_of_text(self) -> frozenset[int]:
+        """The ids of the tokens that end a text."""
+        from larqldb.model.generation import end_of_text
+
+        files = self.files("tokenizer_config.json", "config.json", "generation_config.json")
+        return end_of_text(files, self.tokenizer)
 
     @cached_property
     def runner(self) -> Runner:
@@ -80,11 +97,11 @@ class Session:
         from larqldb.model.runner import Runner
 
         self.require("inference", "INFER", "attention weights and feature vectors of all layers")
-        key = str(self.model["fingerprint"])
+        key = str(self.model["fingerprint"]), self.precision
         with _loading:
             runner = _runners.get(key)
             if runner is None:
-                runner = _runners[key] = Runner(self.network, self.store.weights)
+                runner = _runners[key] = Runner(self.network, self.store.weights, precision=self.precision)
         return runner
 
     @property
@@ -157,7 +174,7 @@ class Session:
         return self._largest[key]
 
     def gate_scan(self) -> GateScan | None:
-        """The gates of all layers in 8 bits, with the stored ones where there is room; None where there is none.
+        """The gates of all layers in 8 bits, and in float32 where there is room; None where there is none.
 
         None the first time, too: preparing it takes longer than one question without it.
         """
@@ -170,9 +187,9 @@ class Session:
     def _gate_scan(self) -> GateScan | None:
         stored = self.store.find("gate", self.layers[0])
         assert stored is not None
-        numbers, itemsize = math.prod(stored.shape) * len(self.layers), NUMPY[stored.dtype].itemsize
-        keep = numbers * (1 + itemsize) <= self.cache_bytes
-        size = numbers * (1 + itemsize * keep)
+        numbers = math.prod(stored.shape) * len(self.layers)
+        keep = numbers * 5 <= self.cache_bytes  # in float32 beside the 8 bits
+        size = numbers * (5 if keep else 1)
         if size > self.cache_bytes:
             return None
         self._scan_bytes = size
@@ -201,6 +218,11 @@ class Session:
         held = self._scan_bytes + sum(kept.nbytes for kept in self._matrices.values())
         while held > self.cache_bytes and len(self._matrices) > 1:
             held -= self._matrices.popitem(last=False)[1].nbytes
+
+    def files(self, *names: str) -> dict[str, bytes]:
+        """Those of the named files that the model came with."""
+        marks = ", ".join("?" * len(names))
+        return dict(fetch(self.db, f"SELECT name, content FROM files WHERE name IN ({marks})", names))
 
     def _file(self, name: str) -> bytes:
         row = self.db.execute("SELECT content FROM files WHERE name = ?", (name,)).fetchone()

@@ -64,7 +64,8 @@ class Decoder:
         self._make_room(self.position + len(ids))
         for start in range(0, len(ids), CHUNK):
             self._step(ids[start : start + CHUNK])
-        return self._logits[0, 0]
+        logits: NDArray[np.float32] = self._logits[0, 0]
+        return logits
 
     def rewind(self, position: int) -> None:
         """Forget the tokens from ``position`` on: the next ones read follow those before it."""

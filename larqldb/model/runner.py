@@ -1,33 +1,27 @@
-"""Running a network: float32 weights loaded once, logits for token ids."""
+"""Running a network: weights loaded once, logits for token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 
-from larqldb.errors import BadTensor
-from larqldb.model import graph
-from larqldb.model.architectures import tensors
+from larqldb.model import graph, loading
 from larqldb.model.decode import Decoder
-from larqldb.model.dtypes import as_float32
-from larqldb.model.network import NORMS
 from larqldb.model.prompts import check
+from larqldb.model.quantise import PRECISIONS
 from larqldb.model.rotary import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from onnx import ModelProto
 
+    from larqldb.model.loading import Weights
     from larqldb.model.network import Network
-
-Weights = Callable[[str, int | None], "NDArray[Any]"]
-"""(role, layer) → the tensor in its stored dtype, [out, in]; ``down`` comes feature-major, [ffn, hidden]."""
 
 CHUNK = 2048  # positions per run: bounds activations, and attention scores where a softcap rules out flash attention
 QUIET = 4  # ONNX Runtime's severity "fatal": its errors reach the user as exceptions, not as lines on stderr
@@ -37,18 +31,26 @@ class Runner:
     """A network ready to run on the CPU.
 
     ``weights`` is asked once for each tensor; ``threads`` defaults to the number of cores. Names of intermediate
-    results in ``expose`` (see ``graph.observable``) come back from ``observe``. Runners may be shared by threads.
-    Raises BadTensor when a tensor's shape is not the network's.
+    results in ``expose`` (see ``graph.observable``) come back from ``observe``. ``precision`` ("float32", "int8",
+    "int4") is what matrices are held in, see ``quantise``. Runners may be shared by threads. Raises BadTensor when a
+    tensor's shape is not the network's.
     """
 
     def __init__(
-        self, network: Network, weights: Weights, *, threads: int | None = None, expose: Iterable[str] = ()
+        self,
+        network: Network,
+        weights: Weights,
+        *,
+        threads: int | None = None,
+        expose: Iterable[str] = (),
+        precision: str = "float32",
     ) -> None:
         self.network = network
         self._expose = tuple(expose)
         self._threads = threads or 0
-        self.weights = _values(_load(network, weights))
-        self.session = _session(graph.build(network, expose=self._expose), self._threads)
+        self._weights = loading.load(network, weights, PRECISIONS[precision])
+        self.weights = self._weights.inputs
+        self.session = self._session(graph.build(network, expose=self._expose))
         self._head: ort.InferenceSession | None = None
         self._changes: tuple[Callable[[ModelProto], None], ...] = ()
         self._tables: dict[str, NDArray[np.float32]] = {}
@@ -72,7 +74,7 @@ class Runner:
     def head(self, residuals: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the final norm and the head make of residuals [n, hidden]: logits, float32 [n, vocab]."""
         if self._head is None:
-            self._head = _session(graph.build_head(self.network), self._threads)
+            self._head = self._session(graph.build_head(self.network))
         read = {value.name for value in self._head.get_inputs()}
         feeds = {name: value for name, value in self.weights.items() if name in read}
         feeds |= _values({"residual": np.ascontiguousarray(residuals, np.float32)})
@@ -99,7 +101,7 @@ class Runner:
         kept = ("logits", "present.")
         runner._expose = tuple(output.name for output in model.graph.output if not output.name.startswith(kept))
         runner.weights = {**self.weights, **_values(inputs)}
-        runner.session = _session(model, self._threads)
+        runner.session = self._session(model)
         return runner
 
     def _run(self, ids: Sequence[int], wanted: range, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -145,33 +147,15 @@ class Runner:
             self._tables = kept
         return kept
 
-
-def _session(model: ModelProto, threads: int) -> ort.InferenceSession:
-    """A graph ready to run; 0 threads are as many as there are cores."""
-    options = ort.SessionOptions()
-    options.log_severity_level = QUIET
-    options.intra_op_num_threads = threads
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    def _session(self, model: ModelProto) -> ort.InferenceSession:
+        """A graph ready to run."""
+        options = ort.SessionOptions()
+        options.log_severity_level = QUIET
+        options.intra_op_num_threads = self._threads
+        self._weights.fit(model, options)
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _values(arrays: Mapping[str, NDArray[Any]]) -> dict[str, ort.OrtValue]:
     """The arrays as ONNX Runtime reads them, in place."""
     return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
-
-
-def _load(network: Network, weights: Weights) -> dict[str, NDArray[np.float32]]:
-    """Every weight by its name in the graph."""
-    loaded = {}
-    for slot in tensors(network):
-        array = as_float32(weights(slot.role, slot.layer))
-        shape = graph.weight_shape(network, slot.role)
-        if array.shape != shape:
-            raise BadTensor(
-                tensor=slot.name,
-                problem=f"its shape is {list(array.shape)}, config.json says {list(shape)}",
-                remedy="The weights and config.json belong to different models, or one of them is damaged",
-            )
-        if slot.role in NORMS and network.norm_offset:
-            array = np.float32(network.norm_offset) + array
-        loaded[graph.weight_name(slot.role, slot.layer)] = array
-    return loaded

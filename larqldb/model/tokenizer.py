@@ -75,6 +75,11 @@ class Tokenizer:
         """The token as the vocabulary writes it ("ĠParis", "▁Paris", "<0x0A>"); "" for an unused id."""
         return (self._tokenizer.id_to_token(token_id) or "") if 0 <= token_id < 1 << 32 else ""
 
+    def token_id(self, piece: str) -> int | None:
+        """The id of a token as the vocabulary writes it; None where it has no such token."""
+        found: int | None = self._tokenizer.token_to_id(piece)
+        return found
+
     def text(self, token_id: int) -> str:
         """What the token adds to a text (" Paris"); "" for an unused id, U+FFFD for part of a character."""
         return self._read(token_id, self.piece(token_id))

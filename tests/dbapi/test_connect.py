@@ -23,7 +23,7 @@ def test_memory_is_an_empty_vindex(conn):
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"precision": "int8"}, larqldb.NotSupportedError, "precision='int8' is not available in this version"),
+        ({"precision": "int2"}, larqldb.InterfaceError, "precision must be one of float32, int8, int4, not 'int2'"),
         ({"walk": "hybrid"}, larqldb.NotSupportedError, "walk='hybrid' is not available in this version"),
         ({"cache_mb": 0}, larqldb.InterfaceError, "whole number of MiB"),
         ({"cache_mb": 1.5}, larqldb.InterfaceError, "whole number of MiB"),
