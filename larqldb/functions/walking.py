@@ -13,6 +13,7 @@ from larqldb.errors import InterfaceError
 from larqldb.storage import walk_budgets
 from larqldb.storage.database import fetch
 from larqldb.storage.rows import RowCache, pieces
+from larqldb.storage.walk_budgets import Budgets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ class Walking:
         if self.asked is None:
             found = walk_budgets.read(self._session.db)
             if found is not None and len(found.numbers) == layers:
-                return Choice(found.rule, found.numbers)
+                return Choice(found.rule, found.numbers, self._session.network.post_norms)
         number = MASS if self.asked is None else self.asked
         return Choice("top" if isinstance(number, int) else "mass", (number,) * layers)
 
@@ -105,6 +106,35 @@ class Walking:
         walker, before = self.walker(), self.rows.bytes_read
         logits = walker.read(ids)
         return logits, (walker.pulled, walker.pulled / walker.possible, self.rows.bytes_read - before)
+
+    def measure(self, texts: Sequence[str], about: str, *, kl: float = 0.05) -> Budgets:
+        """Find the fewest rows that come within ``kl`` of the whole network on texts, and store them as the default.
+
+        ``about`` says what the texts are. Needs the whole network in memory, and runs it once and the walk some
+        (layers + 8) times on the texts. Raises MissingPart as ``model``, BadPrompt for a text that is empty or too
+        long, InterfaceError for a ``kl`` that is not positive.
+        """
+        from larqldb.functions.runs import prompt_ids
+        from larqldb.model import budgets
+        from larqldb.model.walk import Walker
+
+        if not kl > 0 or not texts:
+            raise InterfaceError("budgets need at least one text and a KL divergence above 0")
+        session, model = self._session, self.model
+        read = [prompt_ids(session, "Measuring the walk", text) for text in texts]
+        true = [session.runner.all_logits(ids) for ids in read]
+        choice, found = budgets.find(
+            lambda choice: Walker(model, session.embedding, self.rows, choice),
+            session.network.layers,
+            session.network.post_norms,
+            read,
+            true,
+            kl,
+        )
+        tokens = sum(map(len, read))
+        made = Budgets(choice.rule, choice.numbers, about, tokens, found.kl, found.agreement, found.share)
+        walk_budgets.write(session.db, made)
+        return made
 
     def _down_norms(self) -> NDArray[np.float32]:
         """‖d_f‖ of every feature: float32 [layers, ffn]."""

@@ -49,25 +49,31 @@ class Rows(Protocol):
         """Where in ``rows`` the vectors of distinct features are, until the next call."""
 
 
+class Choosing(Protocol):
+    """What decides which features are pulled; ``Choice`` is the one that users see."""
+
+    def keep(self, layer: int, contributions: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether each feature of a layer is pulled, [s, ffn], from its contributions [s, ffn] at s positions."""
+
+
 @dataclass(frozen=True)
 class Choice:
-    """Which features of a layer are pulled: one of three rules, a number for each layer.
+    """One of three rules, with a number for each layer.
 
-    ``top``: so many, those that contribute most. ``mass``: the fewest that hold this share, in (0, 1], of all
-    contributions. ``least``: those that contribute at least this share of the length of what they are added to: the
-    residual or, where the network norms what is added, the root of the sum of squared contributions.
+    ``top``: so many features, those that contribute most. ``mass``: the fewest that hold this share, in (0, 1], of all
+    contributions. ``least``: those that contribute at least so much, or with ``relative`` this share of the root of
+    the sum of all squared contributions, as fits where the network norms what a layer adds.
     """
 
     rule: str
     numbers: tuple[float, ...]
+    relative: bool = False
 
-    def keep(self, layer: int, contributions: NDArray[np.float32], residual: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether each feature is pulled, [s, ffn], from contributions [s, ffn] and the residual [s, hidden]."""
-        number = self.numbers[layer]
+    def keep(self, layer: int, contributions: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether each feature is pulled, [s, ffn]."""
+        number, count = self.numbers[layer], contributions.shape[-1]
         if self.rule == "least":
-            length: NDArray[np.float32] = np.linalg.norm(residual, axis=-1, keepdims=True)
-            return contributions >= np.float32(number) * length
-        count = contributions.shape[-1]
+            return (lengths(contributions) if self.relative else contributions) >= np.float32(number)
         if self.rule == "top":
             at = count - min(int(number), count)
             return contributions >= np.partition(contributions, at, axis=-1)[:, at, None]
@@ -75,8 +81,14 @@ class Choice:
             return np.ones(contributions.shape, np.bool_)
         ascending = np.sort(contributions, axis=-1)
         below = np.cumsum(ascending, axis=-1, dtype=np.float32)  # what is left out with each, from the smallest up
-        at = np.sum(below <= np.float32(1 - number) * below[:, -1:], axis=-1, keepdims=True)
-        return contributions >= np.take_along_axis(ascending, np.minimum(at, count - 1), axis=-1)
+        out = np.sum(below <= np.float32(1 - number) * below[:, -1:], axis=-1, keepdims=True)
+        return contributions >= np.take_along_axis(ascending, np.minimum(out, count - 1), axis=-1)
+
+
+def lengths(contributions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Contributions [s, ffn] as shares of the root of the sum of their squares, at each position."""
+    squares = np.linalg.norm(contributions, axis=-1, keepdims=True)
+    return np.asarray(contributions / np.maximum(squares, np.finfo(np.float32).tiny), np.float32)
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ class Walker:
     threads at once.
     """
 
-    def __init__(self, model: WalkModel, embed: Embed, rows: Rows, choice: Choice) -> None:
+    def __init__(self, model: WalkModel, embed: Embed, rows: Rows, choice: Choosing) -> None:
         self.model, self.choice = model, choice
         self._embed, self._rows = embed, rows
         network = model.network
@@ -170,16 +182,14 @@ class Walker:
             activations = bound.activations[0]  # [s, ffn]
             if looks is not None:
                 looks.append(Look(x[-1].copy(), activations[-1].copy()))
-            self._features(layer, activations, x, y)
+            self._features(layer, activations, y)
         self.position += count
         return np.stack([x, y])
 
-    def _features(
-        self, layer: int, activations: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]
-    ) -> None:
+    def _features(self, layer: int, activations: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Into ``y`` [s, hidden] what the chosen features add."""
         contributions = np.abs(activations) * self.model.down_norms[layer]
-        keep = self.choice.keep(layer, contributions, x)
+        keep = self.choice.keep(layer, contributions)
         features = np.flatnonzero(keep[0] if len(keep) == 1 else keep.any(axis=0))
         amounts = activations[:, features]
         if len(keep) > 1:
@@ -190,7 +200,7 @@ class Walker:
         self.possible += keep.size
         capacity = len(self._rows.rows)
         if len(features) <= capacity:
-            y[:] = self._sum(layer, features, amounts)
+            y[:] = self._sum(layer, features, amounts) if len(features) else 0
             return
         y[:] = 0
         for start in range(0, len(features), capacity):

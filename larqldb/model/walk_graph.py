@@ -83,7 +83,11 @@ class EightBits(Builder):
 
     def after(self, layer: int) -> str:
         """The residual after a layer: its ``x``, with what its features add, ``y``."""
-        y = self.norm("y", "post_ffn_norm", layer) if self.network.post_norms else "y"
+        y = "y"
+        if "down" in self.network.biases:
+            y = self.op("Add", [y, self.weight("down_bias", layer)])
+        if self.network.post_norms:
+            y = self.norm(y, "post_ffn_norm", layer)
         return self.op("Add", ["x", y])
 
 
