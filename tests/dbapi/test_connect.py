@@ -24,7 +24,7 @@ def test_memory_is_an_empty_vindex(conn):
     ("options", "kind", "message"),
     [
         ({"precision": "int2"}, larqldb.InterfaceError, "precision must be one of float32, int8, int4, not 'int2'"),
-        ({"walk": "hybrid"}, larqldb.NotSupportedError, "walk='hybrid' is not available in this version"),
+        ({"walk": "hybrid"}, larqldb.InterfaceError, "walk must be a whole number from 1"),
         ({"cache_mb": 0}, larqldb.InterfaceError, "whole number of MiB"),
         ({"cache_mb": 1.5}, larqldb.InterfaceError, "whole number of MiB"),
     ],
