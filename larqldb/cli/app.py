@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from larqldb.cli.generate import chat, run
 from larqldb.cli.interrupts import notice_interrupts
 from larqldb.cli.render import Renderer, renderer
 from larqldb.dbapi import Connection, connect
@@ -155,9 +156,9 @@ def query(
     """
     _check_file(file)
     if statements is None and sys.stdin.isatty():
-        from larqldb.cli.repl import run
+        from larqldb.cli.repl import run as start
 
-        run(file)
+        start(file)
         return
     if values and named:
         raise click.UsageError("give values for ? or for :NAME, not both")
@@ -216,13 +217,17 @@ def verify(file: str, output: str | None) -> None:
     click.echo(f"{file} is sound", err=True)
 
 
+cli.add_command(run)
+cli.add_command(chat)
+
+
 @cli.command(epilog=_example("larqldb repl smol.vindex"))
 @click.argument("file", default=":memory:")
 def repl(file: str) -> None:
     """Ask for statements and show their rows."""
-    from larqldb.cli.repl import run
+    from larqldb.cli.repl import run as start
 
-    run(file)
+    start(file)
 
 
 @cli.command("help", epilog=_example("larqldb help DESCRIBE"))
