@@ -38,16 +38,21 @@ class Associations:
         self._search = TopTokens(_unit_rms(as_float32(embed[self.names])), 1) if len(self.names) else None
         db.execute("INSERT INTO relations VALUES (?, ?, 'static')", (RELATION, MEANING))
 
-    def write(self, layer: int, gate: NDArray[np.float32], norm: NDArray[np.float32]) -> None:
-        """One layer: ``gate`` [features, hidden], ``norm`` [hidden] what the norm before the FFN multiplies by."""
+    def measure(self, layer: int, gate: Array, norm: NDArray[np.float32]) -> tuple[int, list[int], list[float]]:
+        """The layer, and for each of its features the name it answers to most (as a token) and how much.
+
+        ``gate`` is [features, hidden], ``norm`` [hidden] what the norm before the FFN multiplies by.
+        """
         if self._search is None:
-            return
-        ids, scores = self._search.search(gate * norm)
+            return layer, [], []
+        ids, scores = self._search.search(as_float32(gate) * norm)
+        return layer, self.names[ids[:, 0]].tolist(), scores[:, 0].tolist()
+
+    def write(self, layer: int, names: Sequence[int], scores: Sequence[float]) -> None:
+        """Write a layer's static edges."""
         targets = fetch(self.db, "SELECT token_id FROM features WHERE layer = ? ORDER BY feature", (layer,))
         rows = []
-        for feature, ((target,), name, score) in enumerate(
-            zip(targets, self.names[ids[:, 0]].tolist(), scores[:, 0].tolist(), strict=True)
-        ):
+        for feature, ((target,), name, score) in enumerate(zip(targets, names, scores, strict=bool(names))):
             if name != target and score > 0 and is_word(self.texts[target]):
                 entity, word = self.texts[name].strip(), self.texts[target].strip()
                 rows.append((entity, RELATION, word, layer, feature, score))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,21 @@ from larqldb.storage.dtypes import as_float32
 
 if TYPE_CHECKING:
     import apsw
+    from numpy.typing import NDArray
 
 Array = np.ndarray[Any, Any]
 
 TOP = 10  # tokens kept of every feature
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A layer's top tokens: ids and scores [features, TOP]; ``lengths`` are its gate, up and down norms [features]."""
+
+    layer: int
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    lengths: list[list[float]]
 
 
 class LayerWriter:
@@ -30,11 +42,16 @@ class LayerWriter:
         self.promoted = TopTokens(embed, TOP)
         self.profiles: list[tuple[float, float, float, float]] = []
 
-    def write(self, layer: int, gate: Array, up: Array, down: Array) -> None:
-        """One layer: ``gate``, ``up`` and ``down``, each [features, hidden] in its stored dtype."""
+    def measure(self, layer: int, gate: Array, up: Array, down: Array) -> Measured:
+        """What a layer's rows say; ``gate``, ``up``, ``down`` are [features, hidden] in their stored dtype."""
         directions = as_float32(down)
         ids, scores = self.promoted.search(directions)
         lengths = [np.linalg.norm(a, axis=1).tolist() for a in (as_float32(gate), as_float32(up), directions)]
+        return Measured(layer, ids, scores, lengths)
+
+    def write(self, measured: Measured) -> None:
+        """Write the rows of a layer."""
+        layer, ids, scores, lengths = measured.layer, measured.ids, measured.scores, measured.lengths
         first = ids[:, 0]
         self.db.executemany(
             "INSERT INTO features (layer, feature, token, token_id, score, gate_norm, up_norm, down_norm) "
@@ -62,6 +79,6 @@ class LayerWriter:
         self.db.execute(
             "INSERT INTO layers (layer, band, features, gate_norm, up_norm, down_norm, alignment, spread) "
             "VALUES (?, 'knowledge', ?, ?, ?, ?, ?, ?)",
-            (layer, len(down), gate_mean, up_mean, down_mean, *profile),
+            (layer, len(first), gate_mean, up_mean, down_mean, *profile),
         )
         self.profiles.append((*profile, gate_mean, down_mean))

@@ -1,6 +1,7 @@
 """One model, layer by layer, into the tables of a new vindex.
 
-Only the embeddings and one layer's tensors are in memory at a time; the tokenizer is gone before the embeddings come.
+In memory are the embeddings and two layers' tensors, one being read while the other is worked on; the tokenizer is
+gone before the embeddings come.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import ctypes
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,7 +24,7 @@ from larqldb.extract import LEVELS, ExtractReport, Progress
 from larqldb.extract.associations import Associations
 from larqldb.extract.bands import METHOD, bands
 from larqldb.extract.convert import read_tensor, stored_dtype
-from larqldb.extract.features import LayerWriter
+from larqldb.extract.features import LayerWriter, Measured
 from larqldb.extract.sources import Source, open_source
 from larqldb.model.architectures import resolve, tensors
 from larqldb.model.network import NORMS, Network, TensorSlot
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     import apsw
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 # Tensors that some files carry though they follow from others, by how their names end; kept, never used.
 REDUNDANT = ("rotary_emb.inv_freq", "lm_head.weight", "masked_bias")
@@ -102,21 +106,19 @@ class _Extraction:
         for slot in self.slots:
             if slot.layer is None and slot.role != "embed":
                 self._store(slot)
-        for layer in range(self.network.layers):
-            self.progress(f"layer {layer}", 5 + layer, self.steps)
-            self._write_layer(layer, writer)
-        found = bands(writer.profiles)
-        self.db.executemany("UPDATE layers SET band = ? WHERE layer = ?", zip(found, self.layers, strict=True))
-        fallbacks = writer.promoted.fallbacks
-        del embed, writer
-        associations = Associations(self.db, self.store.weights("embed", None), texts, special)
-        release_memory()
-        for layer in self.layers:
-            self.progress(
-                f"associations of layer {layer}", self.steps - len(self.layers) // 4 - 1 + layer // 4, self.steps
-            )
-            gate, norm = self.store.weights("gate", layer), self.store.weights("ffn_norm", layer)
-            associations.write(layer, as_float32(gate), as_float32(norm) + np.float32(self.network.norm_offset))
+        with ThreadPoolExecutor(1) as pool:
+            for measured in one_ahead(pool, self._read_layers(writer)):
+                writer.write(measured)
+                release_memory()
+            found = bands(writer.profiles)
+            self.db.executemany("UPDATE layers SET band = ? WHERE layer = ?", zip(found, self.layers, strict=True))
+            fallbacks = writer.promoted.fallbacks
+            del embed, writer
+            release_memory()
+            associations = Associations(self.db, self.store.weights("embed", None), texts, special)
+            for answered in one_ahead(pool, self._read_gates(associations)):
+                associations.write(*answered)
+                release_memory()
         associations.finish()
         stated = self._write_model()
         self.progress("done", self.steps, self.steps)
@@ -150,25 +152,29 @@ class _Extraction:
         )
         return texts, special
 
-    def _write_layer(self, layer: int, writer: LayerWriter) -> None:
-        """Store a layer's tensors and, if it was asked for, its features."""
-        wanted = layer in self.layers
-        arrays: dict[str, Array] = {}
-        for slot in self.slots:
-            if slot.layer != layer:
-                continue
-            if slot.role in DIRECTIONS:
-                arrays[slot.role] = self._read(slot, "features" if self._keeps(slot) else "absent")
-            else:
-                self._store(slot)
-        if not wanted:
-            return
-        down = np.ascontiguousarray(arrays["down"].T)  # [features, hidden]
-        kept = {"gate": arrays["gate"]}
-        if self.level != "browse":
-            kept |= {"up": arrays["up"], "down": down}
-        self.store.write_features(layer, kept)
-        writer.write(layer, arrays["gate"], arrays["up"], down)
+    def _read_layers(self, writer: LayerWriter) -> Iterator[Callable[[], Measured]]:
+        """Store the layers one by one; gives for each what is to be worked out of its features."""
+        for layer in range(self.network.layers):
+            self.progress(f"layer {layer}", 5 + layer, self.steps)
+            arrays: dict[str, Array] = {}
+            for slot in self.slots:
+                if slot.layer == layer and slot.role in DIRECTIONS:
+                    arrays[slot.role] = self._read(slot, "features" if self._keeps(slot) else "absent")
+                elif slot.layer == layer:
+                    self._store(slot)
+            if layer in self.layers:
+                arrays["down"] = np.ascontiguousarray(arrays["down"].T)  # [features, hidden], as the others are
+                kept = arrays if self.level != "browse" else {"gate": arrays["gate"]}
+                self.store.write_features(layer, kept)
+                yield partial(writer.measure, layer, **arrays)
+
+    def _read_gates(self, associations: Associations) -> Iterator[Callable[[], tuple[int, list[int], list[float]]]]:
+        """Read the layers' gates back; gives for each what is to be worked out of them."""
+        first = 5 + self.network.layers
+        for done, layer in enumerate(self.layers):
+            self.progress(f"associations of layer {layer}", first + done // 4, self.steps)
+            gate, norm = self.store.weights("gate", layer), as_float32(self.store.weights("ffn_norm", layer))
+            yield partial(associations.measure, layer, gate, norm + np.float32(self.network.norm_offset))
 
     def _keeps(self, slot: TensorSlot) -> bool:
         """Whether the extract level and the layers asked for include a tensor."""
@@ -233,8 +239,23 @@ class _Extraction:
         return stated
 
 
+def one_ahead(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """The tasks' results in order, the next being worked out in the pool while the caller handles the one before."""
+    pending: Future[T] | None = None
+    for task in tasks:
+        following = pool.submit(task)
+        if pending is not None:
+            yield pending.result()
+        pending = following
+    if pending is not None:
+        yield pending.result()
+
+
 def release_memory() -> None:
-    """Give freed memory back to the system: glibc keeps 370 MB of what loading Gemma 3's tokenizer took."""
+    """Give freed memory back to the system.
+
+    glibc keeps 370 MB of what loading Gemma 3's tokenizer took, and up to 100 MB more with every layer.
+    """
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -241,8 +241,9 @@ def _ort_value(array: Array) -> ort.OrtValue:
 class _Proposals:
     """Directions [B, H] uint8 (128 is zero) → the largest approximate scores plus ``bias`` [V], and their tokens.
 
-    The best C tokens are in the C groups of GROUP tokens with the largest maxima, which are far quicker to find. Every
-    run writes its scores into one buffer: fresh memory for them costs as much time as the product itself.
+    The best C tokens are in the C groups of GROUP tokens with the largest maxima, which are far quicker to find. The
+    product writes into one buffer, which a second session reads: fresh memory for every block's scores would cost as
+    much time as the product itself.
     """
 
     def __init__(self, quantised: Array, scales: Floats, offset: int, candidates: int, block: int) -> None:
@@ -250,10 +251,20 @@ class _Proposals:
         groups = -(-self._tokens // GROUP)
         padding = groups * GROUP - self._tokens  # tokens that cannot win: their bias is minus infinity
         operands = ["directions", "embeddings", "one", "scales", "middle", "offset", "bias"]
-        self._session = _session(
+        self._product = _session(
+            [helper.make_node("MatMulIntegerToFloat", operands, ["scores"], domain="com.microsoft")],
+            {"directions": (TensorProto.UINT8, ["B", "H"]), "bias": (TensorProto.FLOAT, ["V"])},
+            {"scores": TensorProto.FLOAT},
+            {
+                "embeddings": np.pad(quantised, ((0, 0), (0, padding))) if padding else quantised,
+                "one": np.array(1, np.float32),
+                "scales": np.pad(scales, (0, padding)),
+                "middle": np.array(128, np.uint8),
+                "offset": np.array(offset, quantised.dtype),
+            },
+        )
+        self._selection = _session(
             [
-                helper.make_node("MatMulIntegerToFloat", operands, ["scores"], domain="com.microsoft"),
-                helper.make_node("Reshape", ["scores", "grouped"], ["groups"]),  # [B, V / GROUP, GROUP]
                 helper.make_node("ReduceMax", ["groups", "last"], ["maxima"], keepdims=0),
                 helper.make_node("TopK", ["maxima", "best_groups"], ["_", "chosen"], axis=-1, sorted=0),
                 helper.make_node("Unsqueeze", ["chosen", "last"], ["column"]),
@@ -261,20 +272,9 @@ class _Proposals:
                 helper.make_node("Reshape", ["members", "flat"], ["candidates"]),
                 helper.make_node("TopK", ["candidates", "count"], ["best", "where"], axis=-1),
             ],
-            {"directions": (TensorProto.UINT8, ["B", "H"]), "bias": (TensorProto.FLOAT, ["V"])},
+            {"groups": (TensorProto.FLOAT, ["B", "G", "M"])},
+            {"best": TensorProto.FLOAT, "where": TensorProto.INT64, "chosen": TensorProto.INT64},
             {
-                "scores": TensorProto.FLOAT,
-                "best": TensorProto.FLOAT,
-                "where": TensorProto.INT64,
-                "chosen": TensorProto.INT64,
-            },
-            {
-                "embeddings": np.pad(quantised, ((0, 0), (0, padding))) if padding else quantised,
-                "one": np.array(1, np.float32),
-                "scales": np.pad(scales, (0, padding)),
-                "middle": np.array(128, np.uint8),
-                "offset": np.array(offset, quantised.dtype),
-                "grouped": np.array([0, groups, GROUP]),
                 "flat": np.array([0, -1]),
                 "last": np.array([-1]),
                 "best_groups": np.array([min(candidates, groups)]),
@@ -284,17 +284,17 @@ class _Proposals:
         self._scores = np.empty((block, groups * GROUP), np.float32)
 
     def __call__(self, directions: NDArray[np.uint8], bias: Floats) -> tuple[Floats, Ids]:
-        binding = self._session.io_binding()
-        padded = np.full(self._scores.shape[1], -np.inf, np.float32)
+        scores = self._scores[: len(directions)]
+        padded = np.full(scores.shape[1], -np.inf, np.float32)
         padded[: self._tokens] = bias
+        binding = self._product.io_binding()
         binding.bind_cpu_input("directions", directions)
         binding.bind_cpu_input("bias", padded)
-        scores = self._scores[: len(directions)]
         binding.bind_output("scores", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
-        for name in ("best", "where", "chosen"):
-            binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
-        best, where, chosen = (value.numpy() for value in binding.get_outputs()[1:])
+        self._product.run_with_iobinding(binding)
+        groups = ort.OrtValue.ortvalue_from_numpy(scores.reshape(len(scores), -1, GROUP))
+        results = self._selection.run_with_ort_values(["best", "where", "chosen"], {"groups": groups})
+        best, where, chosen = (result.numpy() for result in results)
         group, member = np.divmod(where, GROUP)
         return best, np.take_along_axis(chosen, group, axis=1) * GROUP + member
 
