@@ -85,7 +85,6 @@ def _tensors():
 
 
 def test_a_conversation_reads_what_is_new_and_answers_as_if_it_read_all(model):
-    runner, tokenizer, template = model
     chat = Chat(*model, stop_ids=(), max_tokens=3)
     first, second = "".join(chat.reply("Paris?")), "".join(chat.reply("Rome?"))
     assert [message["role"] for message in chat.messages] == ["user", "assistant", "user", "assistant"]
