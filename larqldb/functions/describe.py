@@ -60,7 +60,8 @@ def describe(
 ) -> Iterator[Row]:
     """What is known of an entity: confirmed edges first, then what features that answer to it promote, by gate.
 
-    ``band`` is syntax, knowledge, output or all; ``detail`` is brief (10 rows), verbose (all rows) or raw (all, one
+    ``band`` is syntax, knowledge, output or all; without it and without layers, all but syntax, where words rather than
+    things are told apart. ``detail`` is brief (10 rows), verbose (all rows) or raw (all, one
     for each feature instead of each target); without it there are 50 rows. Columns: relation, target, score (gate·x),
     layer, feature (the strongest's), layers (JSON), hits (features), also (its other words, JSON), band, confidence,
     source.
@@ -72,7 +73,12 @@ def describe(
     about = {
         layer: (named, norm) for layer, named, norm in fetch(session.db, "SELECT layer, band, gate_norm FROM layers")
     }
-    wanted = [n for n in session.layer_range(first_layer, last_layer) if band in (None, "all", about[n][0])]
+    usual = band is None and first_layer is None and last_layer is None
+    wanted = [
+        n
+        for n in session.layer_range(first_layer, last_layer)
+        if (about[n][0] != "syntax" if usual else band in (None, "all", about[n][0]))
+    ]
     ids = mention(session, entity, "entity")
     rows = list(_confirmed(session, entity, wanted, {layer: named for layer, (named, _) in about.items()}))
     found = _associations(session, entity, ids, {layer: about[layer][1] for layer in wanted}, merge=detail != "raw")
