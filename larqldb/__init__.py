@@ -1,5 +1,8 @@
 """larqldb: a transformer language model as one SQLite file, queried with SQL and LQL."""
 
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+
 from larqldb.build import build_info
 from larqldb.dbapi import (
     BINARY,
@@ -78,3 +81,10 @@ __all__ = [  # noqa: RUF022 - in the order of sorted()
     "sqlite_version_info",
     "threadsafety",
 ]
+
+
+def __getattr__(name: str) -> _ModuleType:
+    """``larqldb.lql`` without importing it first; connecting alone does not wait for it."""
+    if name == "lql":
+        return _import_module("larqldb.lql")
+    raise AttributeError(f"module 'larqldb' has no attribute {name!r}")

@@ -1,4 +1,6 @@
 import inspect
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,3 +26,9 @@ def test_every_exception_of_pep_249_is_public():
 def test_the_version_is_the_projects():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     assert larqldb.__version__ == project["project"]["version"]
+
+
+def test_lql_needs_no_import_of_its_own():
+    code = "import larqldb; print(larqldb.lql.to_sql('STATS'), larqldb.lql.parse('STATS'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "FROM stats()" in " ".join(done.stdout.split())

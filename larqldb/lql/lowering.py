@@ -25,7 +25,8 @@ stands for the default, which is the function's own unless stated:
     trace(prompt, answer, decompose, first_layer, last_layer, positions)
         → layer, position, token, rank, probability, attn, ffn, residual, who
         decompose = 0 leaves attn and ffn NULL; positions is last (default) or all
-    gate_match(query, k, layer) → layer, feature, score, distance; k NULL ranks the whole layer
+    gate_match(query, k, layer) → layer, feature, score, distance; k NULL ranks the whole layer; down_match likewise,
+        by what features write
     stats(path) → property, value; of the current vindex without path
     diff(left, right) → what, where, how_many, bytes, layer, relation; NULL is the current vindex
 
@@ -390,10 +391,13 @@ def _diff(node: nodes.Diff) -> exp.Select:
 # NEAREST TO inside SQL
 
 _NEAREST = {
-    "edges": "SELECT edges.*, distance FROM {match} AS g JOIN edges USING (layer, feature) ORDER BY distance",
-    "features": "SELECT features.*, distance FROM {match} AS g JOIN features USING (layer, feature) ORDER BY distance",
+    "edges": "SELECT edges.*, distance FROM {match} AS g JOIN edges USING (layer, feature) "
+    "ORDER BY distance, feature, target",
+    "features": "SELECT features.*, distance FROM {match} AS g JOIN features USING (layer, feature) "
+    "ORDER BY distance, feature",
     "entities": "SELECT entities.*, min(distance) AS distance FROM {match} AS g JOIN edges USING (layer, feature) "
-    "JOIN entities ON entities.entity = edges.entity GROUP BY entities.entity ORDER BY distance",
+    "JOIN entities ON entities.entity = edges.entity GROUP BY entities.entity "
+    "ORDER BY distance, entities.entity",
 }
 
 

@@ -107,7 +107,8 @@ def test_every_query_form_lowers_to_a_select(form: Any) -> None:
         ('STATS "v"', "stats('v')"),
         ('DIFF CURRENT "b" LAYER 3 LIMIT 2', "FROM diff(NULL, 'b') WHERE layer = 3"),
         ("SELECT e.target FROM EDGES NEAREST TO ? AT LAYER ? AS e WHERE x = ?",
-         'FROM gate_match(?, NULL, ?) AS g JOIN edges USING (layer, feature) ORDER BY distance) AS "e" WHERE x = ?'),
+         'FROM gate_match(?, NULL, ?) AS g JOIN edges USING (layer, feature) ORDER BY distance, feature, target) '
+         'AS "e" WHERE x = ?'),
         ("STATS |> SELECT * FROM _", "ORDER BY property ) SELECT * FROM _"),
         ("STATS |> WITH a AS (SELECT 1) SELECT 2", "ORDER BY property ), a AS (SELECT 1) SELECT 2"),
         ("VALUES (1) |> WITH RECURSIVE a AS (SELECT 1) SELECT 2", "WITH RECURSIVE _ AS ( VALUES (1) ), a AS"),
