@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import numpy as np
 
-from larqldb.errors import NotSupportedError, ProgrammingError
+from larqldb.errors import ProgrammingError
 from larqldb.functions.arguments import one_of, positive
 from larqldb.functions.runs import prompt_ids
 
@@ -55,9 +55,7 @@ def generate(session: Session, prompt: str, max_tokens: int = 64, mode: str | No
     connection ends it with an error.
     """
     mode = one_of(session.walking.mode if mode is None else mode, MODES, "mode")
-    if mode != "dense":
-        raise NotSupportedError("INFER … GENERATE runs the whole network: leave COMPARE out, and connect without walk=")
-    made = generation(session, prompt, max_tokens=max_tokens)
+    made = generation(session, prompt, max_tokens=max_tokens, mode=mode)
     pieces = []
     for piece in made:
         pieces.append(piece)
@@ -74,8 +72,9 @@ def generation(
     sampling: Sampling | None = None,
     stop: str | Sequence[str] | None = None,
     ignore_eos: bool = False,
+    mode: str | None = None,
 ) -> Generation:
-    """Text that follows a prompt, about to be made. Errors as of ``Connection.generate``."""
+    """Text that follows a prompt, about to be made; ``mode`` as of ``infer``. Errors as of ``Connection.generate``."""
     from larqldb.model.generation import Generation
     from larqldb.model.prompts import check
     from larqldb.model.sampling import Sampling
@@ -83,7 +82,7 @@ def generation(
     ids = prompt_ids(session, "generation", prompt)
     check(session.network, ids)
     return Generation(
-        session.runner.decoder(),
+        session.walking.walker() if (mode or session.walking.mode) == "walk" else session.runner.decoder(),
         session.tokenizer,
         ids,
         max_tokens=positive(max_tokens, "max_tokens"),

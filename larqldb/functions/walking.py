@@ -33,23 +33,23 @@ _loading = Lock()
 
 
 def check(walk: object) -> int | float | None:
-    """What ``connect(walk=…)`` may be: rows per layer, a share of the contributions, or None; else InterfaceError."""
-    if walk is None:
-        return None
+    """What ``connect(walk=…)`` may be: rows per layer, a share of the contributions, True, or None; InterfaceError."""
+    if walk is None or walk is True:
+        return walk
     if isinstance(walk, int) and not isinstance(walk, bool) and walk >= 1:
         return walk
     if isinstance(walk, float) and 0 < walk <= 1:
         return walk
     raise InterfaceError(
-        f"walk must be a whole number from 1 (rows per layer) or a fraction in (0, 1] (share of the contributions), "
-        f"not {walk!r}"
+        f"walk must be a whole number from 1 (rows per layer), a fraction up to 1.0 (share of the contributions), or "
+        f"True (as the file says), not {walk!r}"
     )
 
 
 class Walking:
-    """How a connection walks. ``asked`` is what it was opened with: rows per layer, a mass, or None for the default.
+    """How a connection walks. ``asked`` is what it was opened with: rows per layer, or a mass; True and None leave it.
 
-    The default are the budgets the file holds, else a mass of 0.92.
+    Then the budgets in the file say, or where it holds none, a mass of 0.92.
     """
 
     def __init__(self, session: Session, asked: int | float | None) -> None:
@@ -66,11 +66,12 @@ class Walking:
         from larqldb.model.walk import Choice
 
         layers = self._session.network.layers
-        if self.asked is None:
+        number = self.asked
+        if number is None or number is True:
             found = walk_budgets.read(self._session.db)
             if found is not None and len(found.numbers) == layers:
                 return Choice(found.rule, found.numbers, self._session.network.post_norms)
-        number = MASS if self.asked is None else self.asked
+            number = MASS
         return Choice("top" if isinstance(number, int) else "mass", (number,) * layers)
 
     @cached_property

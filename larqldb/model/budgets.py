@@ -70,23 +70,22 @@ def find(
 
     ``relative`` is that of ``Choice``. Where even all rows do not reach it, all of them.
     """
-    weights = 1 / _sensitivities(start, layers, relative, texts)
-    low, high = 0.0, float("inf")
-    scale, best = 1.0, None
+    recorder = _Recorder(relative)
+    whole = [start(recorder).all_logits(ids) for ids in texts]
+    contributions = [np.concatenate(recorder.seen[layer]).ravel() for layer in range(layers)]
+    sensitivities = _sensitivities(start, relative, texts, whole, contributions)
+    tokens = sum(map(len, texts))
+    choice = Choice("least", (0.0,) * layers, relative)
+    best = choice, measure(start, choice, texts, true)
+    aim = kl
     for _ in range(STEPS):
-        choice = Choice("least", tuple(map(float, scale * weights)), relative)
+        choice = Choice("least", _thresholds(contributions, sensitivities, aim * tokens), relative)
         found = measure(start, choice, texts, true)
-        if found.kl <= kl:
-            low, best = scale, (choice, found)
-            if found.kl > (1 - CLOSE) * kl:
-                break
-        else:
-            high = scale
-        # KL grows about as exp(rows left out), and those as log(scale): the next guess lies between the last two
-        scale = float(np.sqrt(low * high)) if low and high < float("inf") else scale * 2 if low else scale / 2
-    if best is None:
-        choice = Choice("least", (0.0,) * layers, relative)
-        best = choice, measure(start, choice, texts, true)
+        if found.kl <= kl and found.share < best[1].share:
+            best = choice, found
+        if (1 - CLOSE) * kl < found.kl <= kl:
+            break
+        aim *= (1 - CLOSE / 2) * kl / found.kl
     return best
 
 
@@ -100,24 +99,44 @@ def divergences(true: NDArray[np.float32], other: NDArray[np.float32]) -> NDArra
     return found
 
 
-def _sensitivities(start: Start, layers: int, relative: bool, texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    """s_l of every layer, up to one factor for all: √(nats lost / Σ of squares left out)."""
-    recorder = _Recorder(relative)
-    whole = [start(recorder).all_logits(ids) for ids in texts]
-    found = np.empty(layers)
-    for layer in range(layers):
-        contributions = np.concatenate(recorder.seen[layer])
-        ascending = np.sort(contributions, axis=None)
-        least = float(ascending[int(PROBED * len(ascending))])
-        left_out = float(np.sum(np.square(contributions[contributions < least], dtype=np.float64)))
-        choice = Choice("least", tuple(least if each == layer else 0.0 for each in range(layers)), relative)
+def _sensitivities(
+    start: Start,
+    relative: bool,
+    texts: Sequence[Sequence[int]],
+    whole: Sequence[NDArray[np.float32]],
+    contributions: Sequence[NDArray[np.float32]],
+) -> NDArray[np.float64]:
+    """s_l of every layer: √(nats lost / Σ of squares left out), from the contributions in each layer.
+
+    ``whole`` are the walk's own logits with all rows: what 8-bit blocks cost is nobody's fault here.
+    """
+    found = np.empty(len(contributions))
+    for layer, all_of_it in enumerate(contributions):
+        least = float(np.quantile(all_of_it, PROBED))
+        left_out = float(np.sum(np.square(all_of_it[all_of_it < least], dtype=np.float64)))
+        choice = Choice("least", tuple(least if i == layer else 0.0 for i in range(len(contributions))), relative)
         lost = sum(
             float(divergences(logits, start(choice).all_logits(ids)).sum())
             for ids, logits in zip(texts, whole, strict=True)
         )
         found[layer] = np.sqrt(max(lost, 0.0) / left_out) if left_out else 0.0
-    floor = float(found.max()) / 1000
+    floor = (float(found.max()) or 1.0) / 1000  # a layer that changes nothing
     return np.asarray(np.maximum(found, floor))
+
+
+def _thresholds(
+    contributions: Sequence[NDArray[np.float32]], sensitivities: NDArray[np.float64], nats: float
+) -> tuple[float, ...]:
+    """The least contribution of each layer at which what is left out should cost so many nats in all."""
+    costs = np.concatenate(
+        [
+            np.square(found * sensitivity, dtype=np.float64)
+            for found, sensitivity in zip(contributions, sensitivities, strict=True)
+        ]
+    )
+    costs.sort()
+    last = min(int(np.searchsorted(np.cumsum(costs), nats)), len(costs) - 1)
+    return tuple(float(np.sqrt(costs[last]) / sensitivity) for sensitivity in sensitivities)
 
 
 class _Recorder:

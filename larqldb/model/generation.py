@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from larqldb.model.sampling import Sampler, Sampling
 from larqldb.model.text_stream import StopStrings, TextStream
@@ -15,8 +15,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from larqldb.model.decode import Decoder
     from larqldb.model.tokenizer import Tokenizer
+
+
+class Reader(Protocol):
+    """What reads a text token by token: ``Decoder``, and ``Walker``."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another token."""
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Read more tokens; logits of the one after them: float32 [vocab]."""
 
 
 class Generation:
@@ -30,7 +40,7 @@ class Generation:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: Reader,
         tokenizer: Tokenizer,
         prompt: Sequence[int],
         *,

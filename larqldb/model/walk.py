@@ -33,7 +33,7 @@ ROOM = 256  # positions a cache has at first, beyond the prompt; it doubles when
 CHUNK = 128  # positions read at a time: bounds what is chosen from
 QUIET = 4  # ONNX Runtime's severity "fatal": its errors reach the user as exceptions, not as lines on stderr
 KINDS = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float16): TensorProto.FLOAT16}
-HEAD_ROWS = 32_768  # of the head in one graph: while a graph is made, its weights are in memory three times
+HEAD_BYTES = 1 << 23  # of the head in one graph, stored as float16: a graph's weights are there thrice while it is made
 
 Embed = Callable[[list[int]], "NDArray[np.float32]"]
 """Token ids → their embeddings, unscaled, float32 [n, hidden]."""
@@ -116,7 +116,10 @@ class WalkModel:
         self.network = network
         self.down_norms = down_norms
         self.layers = [_loaded(layer_graph(network, weights, layer)) for layer in range(network.layers)]
-        self.head = [_loaded(head_graph(network, weights, rows)) for rows in _pieces(head_rows, HEAD_ROWS)]
+        self.head = [
+            _loaded(head_graph(network, weights, rows))
+            for rows in _pieces(head_rows, HEAD_BYTES // (2 * network.hidden))
+        ]
 
 
 class Walker:
@@ -143,6 +146,11 @@ class Walker:
         """Forget the text."""
         self.position = 0
         self.pulled = self.possible = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the model's context has no room for another token."""
+        return self.position >= self.model.network.context
 
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Read more tokens; logits of the one after them: float32 [vocab]. Raises BadPrompt, or as ``Rows`` does."""

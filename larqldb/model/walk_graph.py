@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from larqldb.model.blocks import BLOCK, quantise
 from larqldb.model.dtypes import as_float32
 from larqldb.model.graph import MICROSOFT, Builder, attend, cache_width
 from larqldb.model.network import NORMS
+from larqldb.model.quantise import BLOCK, quantise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Weights = Callable[[str, int | None], "NDArray[Any]"]
 
+BITS = 8
 INTEGERS = 4  # MatMulNBits' accuracy level: activations in 8 bits too, by blocks
 
 
@@ -60,11 +61,12 @@ class EightBits(Builder):
 
     def multiply(self, x: str, matrix: NDArray[Any]) -> str:
         """Multiply the last axis by a matrix [out, in]."""
-        whole, scales = quantise(matrix)
-        out, into = matrix.shape
-        inputs = [x, self._hand_over(whole), self._hand_over(scales)]
-        settings = {"K": into, "N": out, "bits": 8, "block_size": BLOCK, "accuracy_level": INTEGERS}
-        return self.op("MatMulNBits", inputs, domain=MICROSOFT, **settings)
+        blocks = quantise(matrix, BITS)
+        out, into = blocks.shape
+        inputs = [x, self._hand_over(blocks.levels), self._hand_over(blocks.scales)]
+        return self.op(
+            "MatMulNBits", inputs, domain=MICROSOFT, K=into, N=out, bits=BITS, block_size=BLOCK, accuracy_level=INTEGERS
+        )
 
     def done(self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> Graph:
         """The finished graph."""
@@ -106,7 +108,7 @@ def layer_graph(network: Network, weights: Weights, layer: int) -> Graph:
         y = graph.norm(y, "post_attn_norm", layer)
     x = graph.name(graph.op("Add", [x, y]), "residual")
     x = graph.norm(x, "ffn_norm", layer)
-    gate, up = graph.linear(x, "gate", layer), graph.linear(x, "up", layer)
+    gate, up = graph.linear(x, "gate", layer), graph.linear(x, "up", layer)  # [1, s, ffn]
     graph.name(graph.op("Mul", [graph.activation(gate), up]), "activations")
     hidden, width = network.hidden, cache_width(network.head_dim)
     rotary = network.rotaries.index(network.attention[layer].rotary)

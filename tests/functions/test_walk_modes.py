@@ -86,6 +86,15 @@ def test_infer_is_dense_unless_the_connection_walks(tiny_vindex):
     assert {row[4] for row in dense} == {"dense"}
 
 
+def test_generation_walks_too(tiny_vindex):
+    with walking(tiny_vindex, walk=1.0) as conn:
+        text, tokens = conn.execute(f'INFER "{PROMPT}" GENERATE 4').fetchone()
+        assert (text, tokens) == conn.execute("SELECT * FROM generate(?, 4, 'walk')", (PROMPT,)).fetchone()
+        assert tokens <= 4
+        assert "".join(conn.generate(PROMPT, max_tokens=4)) == text
+        assert conn.execute("SELECT tokens FROM generate(?, 4, 'dense')", (PROMPT,)).fetchone()[0] <= 4
+
+
 def test_rows_in_the_cache_are_not_read_again(tiny_vindex):
     with walking(tiny_vindex, walk=1.0) as conn:
         reads = [conn.execute("SELECT bytes_read FROM infer(?, 1)", (PROMPT,)).fetchone()[0] for _ in range(2)]
@@ -99,14 +108,15 @@ def test_budgets_are_measured_stored_and_used(tiny_vindex):
         assert stored == [("least", "two sentences", measured.kl, measured.share)]
         assert conn.execute("SELECT layer, number FROM walk_budgets").fetchall() == list(enumerate(measured.numbers))
         assert measured.kl <= 0.2
-    with walking(tiny_vindex) as conn:
+    with walking(tiny_vindex, walk=True) as conn:
         assert conn.session.walking.choice.numbers == measured.numbers
+        assert conn.execute(f'INFER "{PROMPT}" TOP 1').fetchone()[4] == "walk"
         assert conn.execute("SELECT row_share FROM infer(?, 1, 'walk')", (PROMPT,)).fetchone()[0] < 1
     with walking(tiny_vindex, walk=3) as conn:
         assert conn.session.walking.choice.rule == "top"
 
 
-@pytest.mark.parametrize("walk", [0, -1, 0.0, 1.5, float("nan"), True, "hybrid"])
+@pytest.mark.parametrize("walk", [0, -1, 0.0, 1.5, float("nan"), False, "hybrid"])
 def test_what_walk_may_be(tiny_vindex, walk):
     with pytest.raises(InterfaceError, match="walk must be a whole number from 1"):
         larqldb.connect(tiny_vindex, walk=walk)
