@@ -42,8 +42,11 @@ def connect(
     This costs milliseconds: the model's weights load at the first statement that needs them. ``cache_mb`` bounds what
     feature vectors may take in memory between statements, in MiB. ``precision`` is what the whole network's matrices
     are held in when it runs: "float32", "int8" or "int4" (8 or 4 bits in blocks of 32, the head 8; smaller and faster,
-    not the model's exact answers). Raises SourceNotFound, NotAVindex, NewerVindex, OutdatedVindex or DamagedVindex
-    where the file is not one to open, InterfaceError for an argument that is none of these.
+    not the model's exact answers). With ``walk`` INFER and generation run only the features that contribute most: so
+    many of each layer (a whole number), those that hold this share of the contributions (a fraction up to 1.0), or as
+    budgets in the file say (True). Their rows are pulled from the file, and the whole network is never in memory; the
+    rest is held in 8 bits, whatever ``precision``. Raises SourceNotFound, NotAVindex, NewerVindex, OutdatedVindex or
+    DamagedVindex where the file is not one to open, InterfaceError for an argument that is none of these.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InterfaceError(f"a path must be text or a Path, not {type(path).__name__}")
