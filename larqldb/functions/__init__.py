@@ -75,6 +75,12 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         inference.infer,
     ),
     "stats": (("property TEXT", "value"), ("path",), 0, properties.stats),
+    "infer_batch": (
+        ("position INTEGER", "prompt TEXT", "rank INTEGER", "token TEXT", "token_id INTEGER", "probability REAL"),
+        ("prompts", "top"),
+        1,
+        inference.infer_batch,
+    ),
     "explain_infer": (
         (*_WALK, "logit REAL", "answer TEXT"),
         ("prompt", "top", "first_layer", "last_layer", "relations_only", "answer"),

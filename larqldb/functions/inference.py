@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from larqldb.model.sampling import Sampling
 
 MODES = ("dense", "walk")
+TOGETHER = 64  # prompts whose logits are held at a time
 
 
 def infer(
@@ -46,6 +48,41 @@ def infer(
     for rank, token_id in enumerate(order.tolist(), start=1):
         probability = float(probabilities[token_id])
         yield rank, session.tokenizer.text(token_id), token_id, probability, mode, kl, *walked
+
+
+def infer_batch(session: Session, prompts: str, top: int = 5) -> Iterator[tuple[Any, ...]]:
+    """What ``infer`` gives for each of a JSON array of prompts, from the whole network, run together.
+
+    Columns: position (of the prompt in the array, from 0), prompt, rank, token, token_id, probability. SQLite hands a
+    table function one row of a join at a time, so ``prompts JOIN infer(prompts.text)`` runs one prompt after the
+    other; ``infer_batch((SELECT json_group_array(text) FROM prompts))`` reads the weights once for many.
+    """
+    texts = _texts(prompts)
+    ids = [prompt_ids(session, "INFER", text) for text in texts]
+    count = positive(top, "top")
+    for start in range(0, len(ids), TOGETHER):
+        for place, logits in enumerate(session.runner.batch(ids[start : start + TOGETHER]), start):
+            for rank, token_id, probability in _best(logits, count):
+                yield place, texts[place], rank, session.tokenizer.text(token_id), token_id, probability
+
+
+def _texts(prompts: object) -> list[str]:
+    """The texts in a JSON array; ProgrammingError where it is none."""
+    try:
+        texts = json.loads(prompts) if isinstance(prompts, str) else None
+    except ValueError:
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ProgrammingError("prompts must be a JSON array of texts, such as json_group_array(text) makes")
+    return texts
+
+
+def _best(logits: NDArray[np.float32], count: int) -> Iterator[tuple[int, int, float]]:
+    """Rank, id and probability of the likeliest tokens; of equal ones the first goes first."""
+    probabilities = softmax(logits)
+    order = np.lexsort((np.arange(len(probabilities)), -probabilities))[:count]
+    for rank, token_id in enumerate(order.tolist(), start=1):
+        yield rank, token_id, float(probabilities[token_id])
 
 
 def generate(session: Session, prompt: str, max_tokens: int = 64, mode: str | None = None) -> Iterator[tuple[Any, ...]]:

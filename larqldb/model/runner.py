@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from larqldb.model.network import Network
 
 CHUNK = 2048  # positions per run: bounds activations, and attention scores where a softcap rules out flash attention
+BATCH = 2048  # tokens of several prompts that run together, padding included
+BATCH_PROMPTS = 64  # and how many: bounds their logits
 QUIET = 4  # ONNX Runtime's severity "fatal": its errors reach the user as exceptions, not as lines on stderr
 
 
@@ -63,6 +65,41 @@ class Runner:
     def all_logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits of the token after each of ``ids``: float32 [positions, vocab]. Raises BadPrompt."""
         return self._run(ids, range(len(ids)), ["logits"])["logits"]
+
+    def batch(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Logits of the token after each of several prompts: float32 [prompts, vocab]. Raises BadPrompt.
+
+        Prompts of like lengths run together, the shorter ones padded, so weights are read once for all of them.
+        """
+        for ids in prompts:
+            self.check(ids)
+        logits = np.empty((len(prompts), self.network.vocab), np.float32)
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        while order:
+            longest = len(prompts[order[-1]])
+            room = max(1, min(BATCH // longest, BATCH_PROMPTS))
+            order, chosen = order[:-room], order[-room:]
+            logits[chosen] = self._run_padded([prompts[index] for index in chosen], longest)
+        return logits
+
+    def _run_padded(self, prompts: Sequence[Sequence[int]], longest: int) -> NDArray[np.float32]:
+        """Logits after each prompt, [prompts, vocab]; what stands after a prompt's end is not looked at."""
+        ids, ends = np.zeros((len(prompts), longest), np.int64), [len(prompt) - 1 for prompt in prompts]
+        for row, prompt in zip(ids, prompts, strict=True):
+            row[: len(prompt)] = prompt
+        width = graph.cache_width(self.network.head_dim)
+        empty = ort.OrtValue.ortvalue_from_numpy(np.empty((len(prompts), self.network.kv_heads, 0, width), np.float32))
+        caches = (f"past.layers.{layer}.{part}" for layer in range(self.network.layers) for part in ("key", "value"))
+        feeds: dict[str, NDArray[Any]] = {
+            "ids": ids,
+            "wanted": np.array(ends, np.int64)[:, None],
+            "last": np.array(ends, np.int32),
+            "total": np.array(longest, np.int32),
+            **self.rotary_tables(longest),
+        }
+        given = {**self.weights, **_values(feeds), **dict.fromkeys(caches, empty)}
+        logits: NDArray[np.float32] = self.session.run_with_ort_values(["logits"], given)[0].numpy()[:, 0]
+        return logits
 
     def observe(self, ids: Sequence[int], wanted: range | None = None) -> dict[str, NDArray[np.float32]]:
         """The exposed results by name, without the batch axis (shapes: ``graph.observable``). Raises BadPrompt.

@@ -50,6 +50,33 @@ def test_generate_joins_a_table_of_prompts(conn):
     assert rows == [(prompt, "".join(conn.generate(prompt, max_tokens=3)), 3) for prompt in ("Paris", "Rome")]
 
 
+def test_a_batch_answers_as_one_by_one(conn):
+    conn.execute("CREATE TEMP TABLE prompts (text)")
+    texts = ["Paris", PROMPT, "Rome is a city", "東京", "Paris"]
+    conn.executemany("INSERT INTO prompts VALUES (?)", [(text,) for text in texts])
+    rows = conn.execute(
+        "SELECT position, prompt, rank, token, token_id, probability "
+        "FROM infer_batch((SELECT json_group_array(text) FROM prompts), 3)"
+    ).fetchall()
+    assert [row[:3] for row in rows] == [(place, text, rank) for place, text in enumerate(texts) for rank in (1, 2, 3)]
+    for place, text in enumerate(texts):
+        alone = conn.execute("SELECT rank, token, token_id, probability FROM infer(?, 3)", (text,)).fetchall()
+        together = [row[2:] for row in rows if row[0] == place]
+        assert [row[:3] for row in together] == [row[:3] for row in alone]
+        assert [row[3] for row in together] == pytest.approx([row[3] for row in alone], abs=1e-5)
+
+
+@pytest.mark.parametrize("prompts", ["Paris", "{}", "[1]", 3, '["a"'])
+def test_a_batch_needs_an_array_of_texts(conn, prompts):
+    with pytest.raises(ProgrammingError, match="prompts must be a JSON array of texts"):
+        conn.execute("SELECT * FROM infer_batch(?)", (prompts,)).fetchall()
+
+
+def test_an_empty_prompt_in_a_batch(conn):
+    with pytest.raises(BadPrompt, match="the prompt is empty"):
+        conn.execute("SELECT * FROM infer_batch(?)", ('["a", ""]',)).fetchall()
+
+
 def test_the_end_of_text_ends_it(tiny_vindex):
     with closing(larqldb.connect(tiny_vindex)) as conn:
         ids = greedy(conn, PROMPT, 8)

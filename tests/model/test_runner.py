@@ -132,3 +132,20 @@ def test_results_outlive_the_runner(tiny_named):
     for _ in range(20):
         second.logits(tiny.ids[:11])
     assert np.array_equal(logits, copy)
+
+
+def test_prompts_run_together_answer_as_alone(tiny, monkeypatch):
+    monkeypatch.setattr("larqldb.model.runner.BATCH", 90)
+    runner = tiny.runner()
+    lengths = [60, 1, 7, 31, 30, 29, 2, 7, 44]
+    together = runner.batch([tiny.ids[:length] for length in lengths])
+    assert together.shape == (len(lengths), tiny.network.vocab)
+    for logits, length in zip(together, lengths, strict=True):
+        assert np.abs(logits - tiny.recorded_logits[length - 1]).max() < TOLERANCE
+
+
+def test_no_prompts_together(tiny_named):
+    tiny = tiny_named("llama")
+    assert tiny.runner().batch([]).shape == (0, tiny.network.vocab)
+    with pytest.raises(BadPrompt, match="no tokens"):
+        tiny.runner().batch([[1], []])
