@@ -217,6 +217,54 @@ def verify(file: str, output: str | None) -> None:
     click.echo(f"{file} is sound", err=True)
 
 
+@cli.command(epilog=_example('larqldb trace smol.vindex "The capital of France is" --for Paris --png paris.png'))
+@click.argument("file")
+@click.argument("prompt")
+@click.option("--for", "answer", metavar="WORD", help="The token to follow; the most probable one without it.")
+@click.option("--layers", metavar="A-B", help="Only these layers.")
+@click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into a picture (larqldb[plot]).")
+@_output
+def trace(file: str, prompt: str, answer: str | None, layers: str | None, png: Path | None, output: str | None) -> None:
+    """Draw how an answer forms, layer by layer.
+
+    That is its rank and its probability if the network ended after the layer. With an output option, the rows of TRACE
+    … DECOMPOSE instead.
+    """
+    from larqldb.cli.plot import as_png, as_text
+
+    arguments = (prompt, answer, 1, *(_layers(layers) or (None, None)))
+    with _opened(file, read_only=True) as connection:
+        if output:
+            show(connection, "SELECT * FROM trace(?, ?, ?, ?, ?) ORDER BY layer", arguments, renderer(output))
+            return
+        rows = connection.execute(
+            "SELECT token, layer, rank, probability, lens_token FROM trace(?, ?, ?, ?, ?) ORDER BY layer", arguments
+        ).fetchall()
+        token, steps = rows[0][0], [row[1:] for row in rows]
+        if png is not None:
+            as_png(token, prompt, steps, png)
+        else:
+            as_text(token, steps, connection.session.network.vocab, sys.stdout)
+
+
+@cli.command(epilog=_example("larqldb bands smol.vindex"))
+@click.argument("file")
+@_output
+def bands(file: str, output: str | None) -> None:
+    """Find a model's bands by tracing it.
+
+    Runs the model on thirty facts and writes the bands (syntax, knowledge, output) with the evidence for them into the
+    table layers, in place of the bands that extraction found from the weights alone.
+    """
+    from larqldb.dbapi.bands import store_bands
+
+    with _opened(file) as connection:
+        store_bands(connection)
+        connection.commit()
+        columns = "layer, band, answers_read, knockout"
+        show(connection, f"SELECT {columns} FROM layers ORDER BY layer", (), renderer(output))
+
+
 cli.add_command(run)
 cli.add_command(chat)
 

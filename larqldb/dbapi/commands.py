@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from larqldb.dbapi.parameters import Bindings, counted
+from larqldb.dbapi.traces import save_trace
 from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError, SourceNotFound
 from larqldb.extract import extract
 from larqldb.storage.database import MEMORY
@@ -43,6 +44,8 @@ def run_command(node: nodes.Command, given: Bindings, connection: Connection) ->
             return WRITTEN, _use(_text(command.path), connection)
         case nodes.UseModel():
             return WRITTEN, _use_model(_text(command.model), command.auto_extract, connection)
+        case nodes.TraceSave():
+            return WRITTEN, save_trace(command, connection)
     raise NotSupportedError(f"{_name(node)} is not available in this version of larqldb")
 
 
