@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larqldb.errors import DamagedVindex
+from larqldb.model.memory import give_back
+from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from larqldb.storage.tensors import TensorStore
 
 LEAST = 64  # rows the cache has room for, however small it is asked to be
+MANY = 256  # rows pulled at once that leave enough freed memory behind to be worth giving back
+HALVE = 16  # times its capacity a cache is asked for rows until what was asked for before counts half
 
 # The list of features drives the join, so that only their rows are read.
 _PULL = """
@@ -27,7 +31,7 @@ SELECT v.feature, v.down FROM json_each(?) AS wanted CROSS JOIN feature_vectors 
 
 
 class RowCache:
-    """The down vectors used most recently, in one array; others are pulled by SQL when they are asked for.
+    """The down vectors asked for most often, in one array; others are pulled by SQL when they are asked for.
 
     ``rows`` [capacity, hidden] holds them in their stored dtype (bfloat16 as its bits, uint16), in no order: ``places``
     says where. At most ``limit`` bytes, but at least 64 rows. ``bytes_read`` counts what came from the file. Not for
@@ -50,8 +54,8 @@ class RowCache:
         self.rows: NDArray[Any] = np.empty((capacity, hidden), memory)
         self._place = {tensor.layer: np.full(tensor.shape[1], -1, np.int64) for tensor in held}
         self._owner: NDArray[np.int64] = np.full((capacity, 2), -1, np.int64)  # layer, feature of each place
-        self._used: NDArray[np.int64] = np.zeros(capacity, np.int64)  # when it was last asked for
-        self._clock = 0
+        self._used: NDArray[np.float32] = np.zeros(capacity, np.float32)  # how often it was asked for, lately
+        self._asked = 0
         self._filled = 0
         self.bytes_read = 0
 
@@ -66,51 +70,61 @@ class RowCache:
         ``features`` are distinct and at most ``capacity``. Good until the next call. Raises DamagedVindex, naming layer
         and feature, for a vector that is missing or has the wrong length.
         """
-        self._clock += 1
         place = self._place[layer]
         found = place[features]
-        missing = features[found < 0]
+        missing = np.sort(features[found < 0])
         if len(missing):
-            self._used[found[found >= 0]] = self._clock  # these stay
-            self._pull(layer, missing)
+            self._pull(layer, missing, found[found >= 0])
             found = place[features]
-        self._used[found] = self._clock
+        self._used[found] += 1
+        self._asked += len(found)
+        if self._asked > HALVE * self.capacity:
+            self._asked = 0
+            self._used /= 2
         return found
 
-    def _pull(self, layer: int, features: NDArray[np.int64]) -> None:
-        """Read rows from the file over those that were not asked for longest."""
-        places = self._make_room(len(features))
-        place_of = dict(zip(features.tolist(), places.tolist(), strict=True))
+    def _pull(self, layer: int, features: NDArray[np.int64], kept: NDArray[np.int64]) -> None:
+        """Read rows from the file over those that were asked for least, but not over those in the places ``kept``.
+
+        A layer's turn comes once for each token: going by when a row was last asked for, as caches commonly do, would
+        throw out just those that come next.
+        """
+        places = self._make_room(len(features), kept)
         dtype = self._dtypes[layer]
         size = self.rows.shape[1] * dtype.itemsize
-        straight = dtype == self.dtype
-        for feature, data in self._db.execute(_PULL, (json.dumps(features.tolist()), layer)):
+        found: list[tuple[int, Any]] = fetch(self._db, _PULL, (json.dumps(features.tolist()), layer))
+        for feature, data in found:
             if data is None or len(data) != size:
                 raise self._damaged(f"down of layer {layer} feature {feature} is not {size} bytes")
-            numbers = np.frombuffer(data, self.rows.dtype if straight else dtype)
-            self.rows[place_of.pop(feature)] = numbers
-        if place_of:
-            raise self._damaged(f"layer {layer} has no feature {min(place_of)}")
+        order = np.array([feature for feature, _ in found], np.int64)
+        if len(order) < len(features):
+            raise self._damaged(f"layer {layer} has no feature {np.setdiff1d(features, order)[0]}")
+        read = np.frombuffer(b"".join(data for _, data in found), dtype).reshape(len(found), -1)
+        at = places[np.searchsorted(features, order)]
+        self.rows[at] = read.view(self.rows.dtype) if dtype == self.dtype else read
         self.bytes_read += size * len(features)
+        if len(features) >= MANY:
+            give_back()
         self._place[layer][features] = places
         self._owner[places, 0], self._owner[places, 1] = layer, features
 
-    def _make_room(self, count: int) -> NDArray[np.int64]:
-        """Places to write to: free ones, then those not asked for longest, whose features are forgotten."""
+    def _make_room(self, count: int, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places to write to: free ones, then those asked for least, whose features are forgotten."""
         free = np.arange(self._filled, min(self._filled + count, self.capacity))
         self._filled += len(free)
         short = count - len(free)
         if not short:
             return free
         used = self._used.copy()
-        used[free] = self._clock
-        oldest = np.argpartition(used, short - 1)[:short] if short < len(used) else np.arange(len(used))
-        for layer in np.unique(self._owner[oldest, 0]).tolist():
+        used[free] = used[kept] = np.inf
+        least = np.argpartition(used, short - 1)[:short]
+        for layer in np.unique(self._owner[least, 0]).tolist():
             if layer >= 0:
-                mine = oldest[self._owner[oldest, 0] == layer]
+                mine = least[self._owner[least, 0] == layer]
                 self._place[layer][self._owner[mine, 1]] = -1
-        self._owner[oldest] = -1
-        return np.concatenate([free, oldest])
+        self._owner[least] = -1
+        self._used[least] = 0
+        return np.concatenate([free, least])
 
     def _damaged(self, problem: str) -> DamagedVindex:
         return DamagedVindex(path=self._db.filename or "the database", problem=problem)

@@ -54,7 +54,7 @@ def test_what_is_there_is_not_read_again(db):
     assert rows.bytes_read == 3 * HIDDEN * 2
 
 
-def test_the_oldest_rows_go_first(db):
+def test_the_rows_asked_for_least_go_first(db):
     rows = cache(db)
     rows.places(0, np.arange(40))
     rows.places(1, np.arange(24))
