@@ -32,7 +32,11 @@ def test_each_query_gives_rows(statement: str, smollm2_vindex: Path) -> None:
 def test_most_queries_need_no_larqldb(smollm2_vindex: Path) -> None:
     plain = [statement for statement in statements() if not re.search(r"(walk|match)\(", statement)]
     assert len(plain) == 5
-    code = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nfor s in sys.argv[2:]: assert c.execute(s).fetchall()"
+    code = (
+        "import sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1])\n"
+        "for statement in sys.argv[2:]: assert db.execute(statement).fetchall()"
+    )
     subprocess.run([sys.executable, "-c", code, str(smollm2_vindex), *plain], check=True)
 
 

@@ -17,7 +17,8 @@ FILE = Path("smollm2.vindex")
 
 STATEMENTS = (
     ("What is in the file?", "SELECT key, value FROM model WHERE key IN ('architecture', 'layers', 'parameters')"),
-    ("Its layers fall into three bands, found in the features themselves.", "SELECT band, min(layer) AS first, max(layer) AS last, sum(features) AS features "
+    ("Its layers fall into three bands, found in the features themselves.",
+     "SELECT band, min(layer) AS first, max(layer) AS last, sum(features) AS features "
      "FROM layers GROUP BY band ORDER BY first"),
     ("Every feed-forward feature is a row: which ones promote a word, most strongly first?",
      "SELECT layer, feature, rank, round(score, 2) AS score FROM promotions WHERE token = ' because' "
