@@ -93,7 +93,7 @@ def main() -> None:
             figures += [
                 Figure(
                     f"{title}: scan of all gates for DESCRIBE, over numpy in float32",
-                    run["scan_ms"] / run["numpy_ms"], "ratio", "≤ 0.2", run,
+                    run["scan_ms"] / run["numpy_ms"], "ratio", "go for ≤ 0.2", run,
                 ),
                 Figure(f"{title}: recall of that scan against float64", run["recall"], "share", "1"),
                 Figure(
