@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from larqldb.errors import InterfaceError
+from larqldb.errors import InterfaceError, NotSupportedError
 from larqldb.storage import walk_budgets
 from larqldb.storage.database import fetch
 from larqldb.storage.rows import RowCache, pieces
@@ -96,10 +96,18 @@ class Walking:
         return model
 
     def walker(self) -> Walker:
-        """A text of its own to walk through, from the start."""
+        """A text of its own to walk through, from the start.
+
+        Raises MissingPart as ``model``, and NotSupportedError while the connection changes what the network computes,
+        which the walk would not follow.
+        """
         from larqldb.model.walk import Walker
 
-        model = self.model
+        model, running = self.model, self._session.__dict__.get("runner")  # not loaded just to ask
+        if running is not None and running.is_changed:
+            raise NotSupportedError(
+                "the walk does not follow ablate, steer and patch, which change the whole network. Use mode dense"
+            )
         return Walker(model, self._session.embedding, self.rows, self.choice)
 
     def logits(self, ids: Sequence[int]) -> tuple[NDArray[np.float32], Walked]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import larqldb
-from larqldb.errors import BadPrompt, DamagedVindex, InterfaceError, MissingPart, ProgrammingError
+from larqldb.errors import BadPrompt, DamagedVindex, InterfaceError, MissingPart, NotSupportedError, ProgrammingError
 
 PROMPT = "The capital of France is"
 INFER = ["rank", "token", "token_id", "probability", "mode", "kl", "rows_pulled", "row_share", "bytes_read"]
@@ -93,6 +93,14 @@ def test_generation_walks_too(tiny_vindex):
         assert tokens <= 4
         assert "".join(conn.generate(PROMPT, max_tokens=4)) == text
         assert conn.execute("SELECT tokens FROM generate(?, 4, 'dense')", (PROMPT,)).fetchone()[0] <= 4
+
+
+@pytest.mark.parametrize("statement", ['INFER "a"', 'WALK "a" MODE HYBRID', 'INFER "a" GENERATE 1'])
+def test_what_changes_the_network_is_not_walked_past(tiny_vindex, statement):
+    with walking(tiny_vindex, walk=True) as conn:
+        with conn.ablate(layer=2, features=[1]), pytest.raises(NotSupportedError, match="Use mode dense"):
+            conn.execute(statement).fetchall()
+        assert conn.execute(statement).fetchall()
 
 
 def test_rows_in_the_cache_are_not_read_again(tiny_vindex):
