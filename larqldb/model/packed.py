@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from larqldb.model.graph import MICROSOFT
 from larqldb.model.quantise import BLOCK, Blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,6 +60,7 @@ class _Writer:
     ) -> None:
         self._groups, self._places, self._sizes, self._graph = groups, places, sizes, model.graph
         self._nodes: list[NodeProto] = []
+        self._consumers: dict[str, list[NodeProto | None]] = {}
         self._sums: dict[str, str] = {}
         self._products: dict[tuple[tuple[str, ...], str], str] = {}
         self.used: list[str] = []
@@ -67,6 +68,7 @@ class _Writer:
     def run(self) -> None:
         """Replace every product with a quantised weight; read the embeddings as they are stored."""
         nodes = list(self._graph.node)
+        self._consumers = _consumers(self._graph)
         products = {tuple(node.input): node.output[0] for node in nodes if node.op_type == "FusedMatMul"}
         for node in nodes:
             if node.op_type == "FusedMatMul" and node.input[1] in self._places:
@@ -74,7 +76,7 @@ class _Writer:
             else:
                 self._nodes.append(node)
         del self._graph.node[:]
-        self._graph.node.extend(self._nodes)
+        self._graph.node.extend(_fuse_norms(self._nodes, {value.name for value in self._graph.input}))
         read = {name for node in self._nodes for name in node.input}
         inputs = [value for value in self._graph.input if value.name in read or value.name not in self._places]
         del self._graph.input[:]
@@ -90,13 +92,23 @@ class _Writer:
         whole = outputs[0] if len(names) == 1 else f"{x}*{'+'.join(names)}"
         self._multiply(x, names, whole)
         self._products[names, x] = whole
-        if len(names) > 1:
+        if len(names) > 1 and not self._attend(whole, outputs):
             sizes = helper.make_tensor(
-                f"{whole}.sizes", TensorProto.INT64, [len(names)], [self._sizes[n] for n in names]
+                f"{whole}.sizes", TensorProto.INT64, [len(names)], [self._sizes[name] for name in names]
             )
             self._graph.initializer.append(sizes)
             outputs = [output or f"{whole}.{place}" for place, output in enumerate(outputs)]
             self._add("Split", [whole, sizes.name], outputs, axis=-1)
+
+    def _attend(self, whole: str, parts: Sequence[str]) -> bool:
+        """Whether attention can take queries, keys and values as one, because nothing else looks at them."""
+        consumers = [self._consumers.get(part, []) for part in parts]
+        node = consumers[0][0] if consumers[0] else None
+        alone = all(len(found) == 1 and found[0] is node for found in consumers)
+        if not alone or node is None or node.op_type != "GroupQueryAttention":
+            return False
+        node.input[0], node.input[1], node.input[2] = whole, "", ""
+        return True
 
     def _multiply(self, x: str, names: Sequence[str], output: str) -> None:
         """The product x · wᵀ for the blocks of a group."""
@@ -137,6 +149,33 @@ class _Writer:
 
     def _add(self, kind: str, inputs: list[str], outputs: list[str], domain: str = "", **settings: Any) -> None:
         self._nodes.append(helper.make_node(kind, inputs, outputs, domain=domain, **settings))
+
+
+def _consumers(graph: GraphProto) -> dict[str, list[NodeProto | None]]:
+    """By result: the nodes that read it; None stands for the graph's caller."""
+    found: dict[str, list[NodeProto | None]] = {output.name: [None] for output in graph.output}
+    for node in graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def _fuse_norms(nodes: Sequence[NodeProto], weights: Collection[str]) -> list[NodeProto]:
+    """A sum and the norm of it as one operator, which gives both; adding a bias is no such sum."""
+    norms = {node.input[0]: node for node in nodes if node.op_type == "SimplifiedLayerNormalization"}
+    fused: list[NodeProto] = []
+    gone: list[NodeProto] = []
+    for node in nodes:
+        is_sum = node.op_type == "Add" and not any(name in weights for name in node.input)
+        norm = norms.get(node.output[0]) if is_sum else None
+        if norm is not None:
+            settings = {item.name: item.f for item in norm.attribute if item.name == "epsilon"}
+            inputs, outputs = [*node.input, norm.input[1]], [norm.output[0], "", "", node.output[0]]
+            node = helper.make_node("SkipSimplifiedLayerNormalization", inputs, outputs, domain=MICROSOFT, **settings)
+            gone.append(norm)
+        if not any(node is other for other in gone):
+            fused.append(node)
+    return fused
 
 
 def read_as_stored(model: ModelProto, dtype: np.dtype[Any]) -> None:
