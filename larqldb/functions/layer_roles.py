@@ -96,7 +96,7 @@ def _answers_read(session: Session, template: str, facts: dict[str, str]) -> NDA
 
 def _knockouts(session: Session, template: str, facts: dict[str, str], layers: range) -> list[float]:
     """For each layer, the larger share of the answers' margin lost without its attention or its FFN at the subject."""
-    from larqldb.model.interventions import Replace, changed
+    from larqldb.model.interventions import Replace, one_by_one
     from larqldb.model.runner import Runner
 
     before = template.partition("{}")[0]
@@ -115,11 +115,10 @@ def _knockouts(session: Session, template: str, facts: dict[str, str], layers: r
     whole = margin(session.runner)
     where, nothing = np.zeros((length, hidden), np.bool_), np.zeros((length, hidden), np.float32)
     where[place] = True
-    lost = []
-    for layer in layers:
-        names = (f"layers.{layer}.attention_output", f"layers.{layer}.ffn_output")
-        left = min(margin(changed(session.runner, [Replace(name, where, nothing)])) for name in names)
-        lost.append(1 - left / whole)
+    blocks = ("attention_output", "ffn_output")
+    silent = [Replace(f"layers.{layer}.{block}", where, nothing) for layer in layers for block in blocks]
+    left = np.array([margin(runner) for runner in one_by_one(session.runner, silent)])
+    lost: list[float] = (1 - left.reshape(-1, len(blocks)).min(axis=1) / whole).tolist()
     return lost
 
 
