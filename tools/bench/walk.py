@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from common import ROOT, Figure, in_a_process, model, save
 import larqldb
 from larqldb.model import budgets
 from larqldb.model.walk import Choice, Choosing, Walker
+from larqldb.storage import walk_budgets
 
 # Four kinds of text for the figures. Budgets are found on others: MEASURED_ON.
 TEXTS = {
@@ -45,7 +47,6 @@ PROMPTS = (
     "| 1 | one |\n| 2 |",
 )  # fmt: skip
 MOST = 0.05  # nats: what a walk may be from the whole network
-AIM = 0.06  # on the text that budgets are found on, short pieces that are harder to foresee
 CACHE_MB = 64  # room for every row of both models: an answer asks for half of all rows, each about as often as others
 
 # Reads a prompt, then greedily some tokens more; prints the median time for one of the later ones.
@@ -62,7 +63,8 @@ for _ in range(64):
     token = int(logits.argmax())
     start = time.perf_counter(); logits = reader.read([token]); times.append(time.perf_counter() - start)
 times = sorted(times[16:])
-print(json.dumps({'ms': 1e3 * times[len(times) // 2], 'fastest_ms': 1e3 * times[0]}))
+print(json.dumps({'ms': 1e3 * times[len(times) // 2], 'fastest_ms': 1e3 * times[0]}), flush=True)
+sys.stdin.read()
 """
 
 
@@ -80,9 +82,12 @@ def main() -> None:
 
 
 def fidelity(connection: larqldb.Connection, title: str) -> list[Figure]:
-    """Divergence and rows for fixed numbers of rows, one mass, and the budgets found, which the file keeps."""
+    """Divergence and rows for fixed numbers of rows, one mass, and budgets, which the file keeps.
+
+    How rows are shared out among the layers is found on other texts; one factor for all is set on these.
+    """
     session, walking = connection.session, connection.session.walking
-    walking.measure(list(MEASURED_ON.values()), "prose, code, French and a table", kl=AIM)
+    walking.measure(list(MEASURED_ON.values()), "prose, code, French and a table", kl=MOST)
     texts = {kind: session.tokenizer.encode(text) for kind, text in TEXTS.items()}
     true = {kind: session.runner.all_logits(ids) for kind, ids in texts.items()}
 
@@ -97,7 +102,10 @@ def fidelity(connection: larqldb.Connection, title: str) -> list[Figure]:
         return {"kl": over.kl, "agreement": over.agreement, "share": over.share, "kl_by_text": kinds}
 
     layers = session.network.layers
-    found = measured(walking.choice)
+    choice, found = scaled(walking.choice, measured)
+    kept = walk_budgets.read(connection.database)
+    assert kept is not None
+    walk_budgets.write(connection.database, replace(kept, numbers=choice.numbers))
     fixed = {f"top {k}": measured(Choice("top", (k,) * layers)) for k in (256, 384, 512, 768, 1024)}
     fixed |= {f"mass {p}": measured(Choice("mass", (p,) * layers)) for p in (0.8, 0.9)}
     fixed |= {"all rows (8 bits alone)": measured(Choice("mass", (1.0,) * layers))}
@@ -105,6 +113,22 @@ def fidelity(connection: larqldb.Connection, title: str) -> list[Figure]:
         Figure(f"{title}: FFN rows the walk pulls by its budgets", found["share"], "share", "<= 0.5", found | fixed),
         Figure(f"{title}: KL of that walk to the whole network", found["kl"], "nats", f"<= {MOST}"),
     ]
+
+
+def scaled(choice: Choice, measured: Callable[[Choice], dict[str, Any]]) -> tuple[Choice, dict[str, Any]]:
+    """A choice with all its thresholds times one factor, the largest that keeps the KL on these texts at most MOST."""
+    low, high = 0.5, 2.0
+    best = replace(choice, numbers=(0.0,) * len(choice.numbers))
+    result = measured(best)
+    for _ in range(6):
+        factor = (low * high) ** 0.5
+        tried = replace(choice, numbers=tuple(factor * number for number in choice.numbers))
+        found = measured(tried)
+        if found["kl"] <= MOST:
+            low, best, result = factor, tried, found
+        else:
+            high = factor
+    return best, result
 
 
 def top_features(connection: larqldb.Connection, title: str) -> Figure:
@@ -134,15 +158,17 @@ def side_by_side(path: Path, title: str) -> list[Figure]:
 
 
 def outside(path: Path, kind: str) -> dict[str, float]:
-    """A decoding process's own times, and its peak memory as the system counts it (mapped files included)."""
+    """A decoding process's own times, and its peak memory as the system counts it, mapped files included and apart."""
     command = [sys.executable, "-c", DECODE, str(path), kind, TEXTS["prose"], str(CACHE_MB)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    result: dict[str, float] = json.loads(process.stdout.read())
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"decoding by {kind} failed")
-    return result | {"peak_mb": usage.ru_maxrss / 1024}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        result: dict[str, float] = json.loads(process.stdout.readline())
+        # Not getrusage: its peak counts what the parent held when it forked.
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    return result | {
+        "peak_mb": int(status["VmHWM"].split()[0]) / 1024,
+        "file_mb": int(status["RssFile"].split()[0]) / 1024,
+    }
 
 
 if __name__ == "__main__":
