@@ -8,7 +8,8 @@
             ├── DataError
             │   ├── BadModelFile           a model file that cannot be read
             │   ├── BadTensor              a tensor whose numbers cannot be used
-            │   └── BadPrompt              a prompt the model cannot read
+            │   ├── BadPrompt              a prompt the model cannot read
+            │   └── BadFacts               a file of facts that cannot be read
             ├── OperationalError
             │   ├── SourceNotFound         no model where the source says
             │   ├── OutputExists           the path to write to is taken
@@ -84,6 +85,12 @@ class BadPrompt(DataError):
     """A prompt the model cannot read: empty, too long, not its tokens; facts: problem, remedy."""
 
     template = "{problem}. {remedy}"
+
+
+class BadFacts(DataError):
+    """A file of facts that cannot be read; facts: place, path, line (from 1; None: the whole file), problem, remedy."""
+
+    template = "{place}: {problem}. {remedy}"
 
 
 class OperationalError(DatabaseError):
