@@ -11,6 +11,21 @@ CREATE TABLE facts (
 ) WITHOUT ROWID;
 CREATE INDEX facts_by_target ON facts (target);
 
+-- Other names of what facts name: 'USA' finds what is known of 'United States'. Capitals do not matter.
+CREATE TABLE aliases (
+    alias TEXT NOT NULL COLLATE NOCASE,
+    name  TEXT NOT NULL,
+    PRIMARY KEY (alias, name)
+) WITHOUT ROWID;
+CREATE TRIGGER facts_name_aliases AFTER INSERT ON facts WHEN new.aliases IS NOT NULL BEGIN
+    INSERT INTO aliases SELECT DISTINCT value COLLATE NOCASE, new.target FROM json_each(new.aliases)
+    WHERE type = 'text' AND NOT EXISTS (SELECT 1 FROM aliases WHERE alias = value AND name = new.target);
+END;
+CREATE TRIGGER facts_change_aliases AFTER UPDATE OF aliases ON facts WHEN new.aliases IS NOT NULL BEGIN
+    INSERT INTO aliases SELECT DISTINCT value COLLATE NOCASE, new.target FROM json_each(new.aliases)
+    WHERE type = 'text' AND NOT EXISTS (SELECT 1 FROM aliases WHERE alias = value AND name = new.target);
+END;
+
 -- One row is one wording asked about one entity. What is here is not asked again.
 CREATE TABLE probes (
     relation    TEXT NOT NULL REFERENCES relations (name) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -25,6 +40,7 @@ CREATE INDEX probes_by_entity ON probes (entity);
 ALTER TABLE edge_records ADD COLUMN probability REAL;  -- of the target, mean over the wordings
 ALTER TABLE edge_records ADD COLUMN agreement REAL;    -- share of the wordings that the target was the answer to
 CREATE UNIQUE INDEX edge_records_probed ON edge_records (relation, entity, target) WHERE source = 'probe';
+CREATE INDEX edge_records_by_name ON edge_records (entity COLLATE NOCASE) WHERE source <> 'static';
 
 -- What wrote an answer: features and attention heads by their signed share of its first token's logit.
 CREATE TABLE edge_evidence (
