@@ -74,17 +74,17 @@ class TensorStore:
         if tensor.storage == "absent":
             raise _missing(tensor)
         size = int(np.prod(tensor.shape, dtype=np.int64)) * NUMPY[tensor.dtype].itemsize
-        buffer, filled = bytearray(size), 0
+        buffer, filled = np.empty(size, np.uint8), 0
         for (data,) in self.db.execute(
             "SELECT data FROM tensor_chunks WHERE tensor = ? ORDER BY chunk", (tensor.name,)
         ):
             if filled + len(data) > size:
                 raise self._damaged(f"tensor {tensor.name} holds more than its {size} bytes")
-            buffer[filled : filled + len(data)] = data
+            buffer[filled : filled + len(data)] = np.frombuffer(data, np.uint8)
             filled += len(data)
         if filled != size:
             raise self._damaged(f"tensor {tensor.name} holds {filled} of its {size} bytes")
-        return np.frombuffer(buffer, NUMPY[tensor.dtype]).reshape(tensor.shape)
+        return buffer.view(NUMPY[tensor.dtype]).reshape(tensor.shape)
 
     def read_direction(self, tensor: StoredTensor) -> Array:
         """The gate, up or down vectors of a layer's features, [features, hidden], in the stored dtype."""
@@ -92,21 +92,19 @@ class TensorStore:
             raise _missing(tensor)
         features, hidden = tensor.shape if tensor.role != "down" else tensor.shape[::-1]
         dtype = NUMPY[tensor.dtype]
-        buffer, width, filled = bytearray(features * hidden * dtype.itemsize), hidden * dtype.itemsize, 0
         if tensor.role not in DIRECTIONS:
             raise ValueError(tensor.role)
-        for (data,) in self.db.execute(
+        width = hidden * dtype.itemsize
+        rows = self.db.execute(
             f"SELECT {tensor.role} FROM feature_vectors WHERE layer = ? AND feature < ? ORDER BY feature",
             (tensor.layer, features),
-        ):
+        ).fetchall()
+        if len(rows) != features:
+            raise self._damaged(f"layer {tensor.layer} has {len(rows)} of its {features} features")
+        for feature, (data,) in enumerate(rows):
             if data is None or len(data) != width:
-                raise self._damaged(
-                    f"{tensor.role} of layer {tensor.layer} feature {filled // width} is not {width} bytes"
-                )
-            buffer[filled : filled + width] = data
-            filled += width
-        if filled != len(buffer):
-            raise self._damaged(f"layer {tensor.layer} has {filled // width} of its {features} features")
+                raise self._damaged(f"{tensor.role} of layer {tensor.layer} feature {feature} is not {width} bytes")
+        buffer = b"".join([data for (data,) in rows])
         return np.frombuffer(buffer, dtype).reshape(features, hidden)
 
     def weights(self, role: str, layer: int | None) -> Array:
