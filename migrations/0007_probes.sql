@@ -51,6 +51,7 @@ CREATE TABLE edge_evidence (
     number       INTEGER NOT NULL,     -- feature or head
     contribution REAL NOT NULL,        -- to the logit, mean over the wordings
     share        REAL NOT NULL,        -- of the logit
+    wordings     INTEGER NOT NULL,     -- of those that gave this answer, in how many it alone came to 1 % of the logit
     PRIMARY KEY (edge_id, rank)
 ) WITHOUT ROWID;
 CREATE INDEX edge_evidence_by_place ON edge_evidence (layer, number) WHERE kind = 'feature';
