@@ -213,7 +213,7 @@ class Cursor:
         """Run SQL; ``text`` is the statement as the user wrote it."""
         watch = self._watched(todo.sql)
         try:
-            self._start(todo.sql, given)
+            self._start(todo, given)
             self._description = watch.description
             if watch.writes:
                 self._finish(watch)
@@ -223,21 +223,22 @@ class Cursor:
         except Exception as problem:
             self._fail(problem, text, given, lowered=todo.lowered, started=watch.started)
 
-    def _start(self, sql: str, given: Bindings) -> None:
+    def _start(self, todo: Plan, given: Bindings) -> None:
         """Hand SQL to SQLite; the index of vectors comes to be when a statement first names one of its tables."""
+        self.connection.session.look_ahead(todo.prompts, given)
         try:
-            self._apsw.execute(sql, given)
+            self._apsw.execute(todo.sql, given)
         except apsw.SQLError as problem:
             if not self.connection.session.vectors.provide(str(problem)):
                 raise
-            self._apsw.execute(sql, given)
+            self._apsw.execute(todo.sql, given)
 
     def _read(self, todo: Plan, given: Bindings, text: str) -> None:
         """Run SQL that is known to read only: there is nothing to watch, which would cost more than a short read."""
         if self._watch is not None:
             self._watch = self._apsw.exec_trace = None
         try:
-            self._start(todo.sql, given)
+            self._start(todo, given)
             self._description = self._apsw.description
             self._rows = self._apsw
         except apsw.ExecutionCompleteError:  # there were no rows, and apsw forgot the columns

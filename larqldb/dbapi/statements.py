@@ -23,6 +23,7 @@ _SQL_VERBS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"), ()),
     "BEGIN": ("patch",),
 }
+_INFERS = re.compile(r"\b(?:join|,)\s+infer\s*\(", re.IGNORECASE)  # one of a join's tables
 _VERB = re.compile(SPACE + r"(\w*)", re.DOTALL)
 
 
@@ -31,13 +32,15 @@ class Plan:
     """How a statement runs: ``sql`` by SQLite, or ``command``, a node of LQL, by Python.
 
     ``lowered`` says that ``sql`` is what LQL became, not what the user wrote. ``reads`` is set when it has run once and
-    SQLite said that it is one statement which changes nothing and gives rows.
+    SQLite said that it is one statement which changes nothing and gives rows. ``prompts`` is a query for what it will
+    most likely ask infer() for, where that can be foreseen.
     """
 
     sql: str
     lowered: bool = False
     command: Any = None
     reads: bool = False
+    prompts: str | None = None
 
 
 def plan(text: str) -> Plan:
@@ -85,15 +88,23 @@ def _verb(text: str) -> tuple[int, str]:
 
 def _plan(text: str) -> Plan:
     if is_plainly_sql(text):
-        return Plan(text)
+        return _sql(text)
     from larqldb import lql
 
     node = lql.parse(text)
     if isinstance(node, lql.Sql):
-        return Plan(text)
+        return _sql(text)
     if isinstance(node, lql.Command):
         return Plan("", command=node)
     return Plan(lql.print_sql(node), lowered=True)
+
+
+def _sql(text: str) -> Plan:
+    if not _INFERS.search(text):
+        return Plan(text)
+    from larqldb.lql.lookahead import upcoming
+
+    return Plan(text, prompts=upcoming(text))
 
 
 _cached = lru_cache(CACHED)(_plan)

@@ -41,7 +41,7 @@ def infer(
     if mode == "walk":
         logits, walked = session.walking.logits(ids)
     else:
-        logits = session.runner.logits(ids)
+        logits = session.runner.logits(ids) if session.ahead is None else session.ahead.logits(prompt, ids)
     probabilities = softmax(logits)
     kl = divergence(softmax(session.runner.logits(ids)), probabilities) if compare else None
     order = np.lexsort((np.arange(len(probabilities)), -probabilities))[:count]
@@ -53,9 +53,9 @@ def infer(
 def infer_batch(session: Session, prompts: str, top: int = 5) -> Iterator[tuple[Any, ...]]:
     """What ``infer`` gives for each of a JSON array of prompts, from the whole network, run together.
 
-    Columns: position (of the prompt in the array, from 0), prompt, rank, token, token_id, probability. SQLite hands a
-    table function one row of a join at a time, so ``prompts JOIN infer(prompts.text)`` runs one prompt after the
-    other; ``infer_batch((SELECT json_group_array(text) FROM prompts))`` reads the weights once for many.
+    Columns: position (of the prompt in the array, from 0), prompt, rank, token, token_id, probability. Example:
+    ``infer_batch((SELECT json_group_array(text) FROM prompts))``. A plain ``prompts JOIN infer(prompts.text)`` runs
+    prompts together too, as far as what it will ask for can be foreseen (``ahead``).
     """
     texts = _texts(prompts)
     ids = [prompt_ids(session, "INFER", text) for text in texts]

@@ -20,9 +20,12 @@ from larqldb.storage.tensors import TensorStore
 from larqldb.storage.vectors import VectorIndex, largest_norm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import apsw
     from numpy.typing import NDArray
 
+    from larqldb.functions.ahead import Ahead
     from larqldb.functions.gate_scan import GateScan
     from larqldb.model.network import Network
     from larqldb.model.runner import Runner
@@ -56,6 +59,7 @@ class Session:
         self.cache_bytes = cache_mb << 20
         self.vectors = VectorIndex(db)
         self.walking = Walking(self, walk)
+        self.ahead: Ahead | None = None  # set where the statement that runs is seen to ask infer() for many prompts
         self._matrices: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
         self._norms: dict[tuple[str, int | None], NDArray[np.float32]] = {}
         self._largest: dict[tuple[str, int], float] = {}
@@ -103,6 +107,15 @@ class Session:
             if runner is None:
                 runner = _runners[key] = Runner(self.network, self.store.weights, precision=self.precision)
         return runner
+
+    def look_ahead(self, query: str | None, bindings: Sequence[Any] | Mapping[str, Any]) -> None:
+        """Expect the prompts that a query gives to be asked of infer() by the statement that starts; None: no more."""
+        if query is None:
+            self.ahead = None
+        else:
+            from larqldb.functions.ahead import Ahead
+
+            self.ahead = Ahead(self, query, bindings)
 
     @property
     def layers(self) -> range:

@@ -7,7 +7,7 @@ POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,6 @@ def set_connection_pragmas(db: apsw.Connection) -> None:
     db.config(apsw.SQLITE_DBCONFIG_DQS_DML, 1)  # LQL: "a string" where no column has that name
 
 
-def fetch(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def fetch(db: apsw.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query."""
     return db.execute(sql, parameters).fetchall()

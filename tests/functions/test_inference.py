@@ -205,3 +205,63 @@ def test_a_closed_connection(tiny_vindex):
     connection.close()
     with pytest.raises(ProgrammingError, match="closed"):
         connection.generate(PROMPT)
+
+
+@pytest.fixture
+def runs(conn, monkeypatch):
+    """How many prompts each run of the network took."""
+    made, batch = [], type(conn.session.runner).batch
+
+    def counting(runner, prompts):
+        made.append(len(prompts))
+        return batch(runner, prompts)
+
+    monkeypatch.setattr(type(conn.session.runner), "batch", counting)
+    return made
+
+
+JOINS = [
+    ("SELECT p.text, i.token FROM prompts AS p JOIN infer(p.text, 1) AS i", (), 20, [1, 2, 4, 8, 5]),
+    ("SELECT text, token FROM prompts JOIN infer(prompts.text, 1) ORDER BY number DESC", (), 20, [1, 2, 4, 8, 5]),
+    ("SELECT text, token FROM prompts, infer(text, 1) WHERE number < ?", (7,), 7, [1, 2, 4]),
+    ("SELECT text, token FROM prompts JOIN infer(text, 1) ON number < :most", {"most": 7}, 7, [1, 2, 4]),
+    ("WITH few AS (SELECT text FROM prompts LIMIT 3) SELECT * FROM few f JOIN infer(f.text, 1)", (), 3, [1, 2]),
+    ("SELECT upper(text), token FROM prompts JOIN infer(upper(text), 1) WHERE rank = 1", (), 20, [1, 2, 4, 8, 5]),
+    ("SELECT text, token FROM prompts JOIN infer(prompts.text, 1) LIMIT 2", (), 2, [1, 2]),
+    ("SELECT text, token FROM prompts JOIN infer(text, 1) WHERE number IN (3, 4, 19)", (), 3, [1, 2]),
+]
+
+
+@pytest.mark.parametrize(("sql", "parameters", "count", "expected"), JOINS)
+def test_a_join_runs_its_prompts_together(conn, runs, sql, parameters, count, expected):
+    conn.execute("CREATE TEMP TABLE prompts (number, text)")
+    conn.executemany("INSERT INTO prompts VALUES (?, ?)", [(n, f"{PROMPT} {'and ' * (n % 7)}{n}") for n in range(20)])
+    cursor = conn.execute(sql, parameters)
+    names = [column[0] for column in cursor.description]
+    rows = cursor.fetchall()
+    assert runs == expected
+    assert len(rows) == count
+    for row in rows:
+        alone = conn.execute("SELECT token FROM infer(?, 1)", (row[0],)).fetchone()
+        assert alone == (row[names.index("token")],)
+
+
+def test_a_join_of_prompts_that_cannot_be_foreseen(conn, runs):
+    conn.execute("CREATE TEMP TABLE prompts (text)")
+    conn.executemany("INSERT INTO prompts VALUES (?)", [("Paris",), ("Rome",), ("Paris",)])
+    found = conn.execute(
+        "SELECT p.text, i.token FROM (SELECT text, random() AS r FROM prompts) AS p "
+        "JOIN infer(p.text || CASE WHEN p.r > 0 THEN ' a' ELSE ' b' END, 1) AS i"
+    ).fetchall()
+    assert [text for text, _ in found] == ["Paris", "Rome", "Paris"]
+    assert sum(runs) >= 3
+
+
+def test_a_bad_prompt_in_a_join_fails_where_it_is_asked(conn):
+    conn.execute("CREATE TEMP TABLE prompts (text)")
+    conn.executemany("INSERT INTO prompts VALUES (?)", [("Paris",), ("Rome",), ("",), ("Oslo",)])
+    cursor = conn.execute("SELECT p.text FROM prompts AS p JOIN infer(p.text, 1)")
+    assert cursor.fetchone() == ("Paris",)
+    assert cursor.fetchone() == ("Rome",)
+    with pytest.raises(BadPrompt, match="the prompt is empty"):
+        cursor.fetchone()
