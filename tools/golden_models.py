@@ -60,6 +60,28 @@ _GEMMA2 = {
     "attn_logit_softcapping": 5.0,
     "final_logit_softcapping": 3.0,
 }
+_PHI3 = {
+    **_LLAMA,
+    "model_type": "phi3",
+    "architectures": ["Phi3ForCausalLM"],
+    "sliding_window": 11,
+    "original_max_position_embeddings": 128,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "pad_token_id": 0,
+}
+_GPT2: dict[str, Any] = {
+    "model_type": "gpt2",
+    "architectures": ["GPT2LMHeadModel"],
+    "vocab_size": 97,
+    "n_embd": 42,
+    "n_head": 3,
+    "n_layer": 3,
+    "n_positions": 128,
+    "n_inner": None,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+}
 
 # name → config.json, in spellings of several transformers versions
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -118,6 +140,37 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3_biases": {**_QWEN3, "attention_bias": True, "hidden_act": "relu"},
     "mistral": _MISTRAL,
     "mistral_full": {**_MISTRAL, "sliding_window": None, "head_dim": 18},
+    "phi3": _PHI3,
+    "phi3_partial": {
+        **_PHI3,
+        "hidden_size": 60,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "partial_rotary_factor": 0.6,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+    },
+    "phi3_longrope": {
+        **_PHI3,
+        "hidden_size": 48,
+        "num_attention_heads": 3,
+        "partial_rotary_factor": 0.75,
+        "original_max_position_embeddings": 64,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0, 1.05, 1.1, 1.3, 1.7, 2.0],
+            "long_factor": [1.0, 1.5, 2.0, 3.0, 5.0, 8.0],
+        },
+    },
+    "gpt2": _GPT2,
+    "gpt2_odd": {
+        **_GPT2,
+        "n_head": 6,
+        "n_inner": 50,
+        "activation_function": "gelu",
+        "scale_attn_weights": False,
+        "tie_word_embeddings": False,
+    },
 }
 
 
@@ -129,11 +182,11 @@ def token_ids(name: str) -> list[int]:
 def weight(name: str, tensor: str, shape: tuple[int, ...]) -> np.ndarray:
     """The float32 weight of ``tensor`` in the small model ``name``, a pure function of both names and the shape."""
     noise = np.random.default_rng(zlib.crc32(f"{name}/{tensor}".encode())).standard_normal(shape).astype(np.float32)
-    if "norm" in tensor:
+    if "norm" in tensor or (".ln_" in tensor and tensor.endswith("weight")):
         centre = np.float32(0 if name.startswith("gemma") else 1)  # Gemma multiplies by (1 + weight)
         return centre + np.float32(0.2) * noise
     if tensor.endswith(".bias"):
         return np.float32(0.3) * noise
-    if "embed_tokens" in tensor:
+    if "embed_tokens" in tensor or ".wte." in tensor or ".wpe." in tensor:
         return np.float32(0.8) * noise
-    return np.float32(1.5 / shape[1] ** 0.5) * noise
+    return np.float32(1.5 / shape[0 if ".c_" in tensor else 1] ** 0.5) * noise  # GPT-2 keeps matrices [in, out]

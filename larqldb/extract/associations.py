@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import apsw
     from numpy.typing import NDArray
 
+    from larqldb.model.network import Network
+
 Array = np.ndarray[Any, Any]
 
 RELATION = "associates"  # the one relation that weights alone show
@@ -32,10 +34,12 @@ class Associations:
     ``embed`` is [tokens, hidden] in its stored dtype; it is not kept. ``edges`` counts what was written.
     """
 
-    def __init__(self, db: apsw.Connection, embed: Array, texts: Sequence[str], special: Collection[int]) -> None:
+    def __init__(
+        self, db: apsw.Connection, network: Network, embed: Array, texts: Sequence[str], special: Collection[int]
+    ) -> None:
         self.db, self.texts, self.edges = db, texts, 0
         self.names = np.array([i for i, text in enumerate(texts) if i not in special and is_name(text)], np.int64)
-        self._search = TopTokens(_unit_rms(as_float32(embed[self.names])), 1) if len(self.names) else None
+        self._search = TopTokens(_entering(network, as_float32(embed[self.names])), 1) if len(self.names) else None
         db.execute("INSERT INTO relations VALUES (?, ?, 'static')", (RELATION, MEANING))
 
     def measure(self, layer: int, gate: Array, norm: NDArray[np.float32]) -> tuple[int, list[int], list[float]]:
@@ -79,8 +83,10 @@ class Associations:
         self.db.execute("DROP TABLE names")
 
 
-def _unit_rms(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Embeddings as an RMS norm passes them on, before its weight: mean square 1."""
+def _entering(network: Network, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Embeddings as a norm passes them on, before its weight: mean square 1, about the mean where it subtracts that."""
+    if network.layer_norm:
+        rows = rows - rows.mean(axis=1, keepdims=True)
     rms = np.sqrt(np.einsum("th,th->t", rows, rows) / np.float32(rows.shape[1]))
     rows /= np.maximum(rms, np.float32(1e-12))[:, None]
     return rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larqldb.errors import BadTensor
-from larqldb.storage.dtypes import NUMPY
+from larqldb.storage.dtypes import NUMPY, USER_NAMES
 
 if TYPE_CHECKING:
     from larqldb.extract.sources import Source, TensorInfo
@@ -20,7 +20,7 @@ READ_NUMBERS = 1 << 22  # at a time, so that a large tensor is never whole in tw
 
 def stored_dtype(info: TensorInfo, wanted: str | None) -> str:
     """The dtype a tensor is stored in: matrices as ``wanted`` or float16 where quantised, all else as it is."""
-    if len(info.shape) < 2:
+    if len(info.shape) < 2 or info.dtype not in USER_NAMES.values():
         return info.dtype
     return wanted or ("F16" if info.quantisation else info.dtype)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,8 +42,8 @@ Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
 # Tensors that some files carry though they follow from others, by how their names end; kept, never used.
-REDUNDANT = ("rotary_emb.inv_freq", "lm_head.weight", "masked_bias")
-BROWSED = NORMS | {"embed", "gate"}  # the roles stored at level browse
+REDUNDANT = ("rotary_emb.inv_freq", "lm_head.weight", ".attn.bias", "masked_bias")
+BROWSED = NORMS | {"embed", "gate"}  # the roles stored at level browse, and their biases
 
 
 def run(
@@ -115,7 +116,7 @@ class _Extraction:
             fallbacks = writer.promoted.fallbacks
             del embed, writer
             release_memory()
-            associations = Associations(self.db, self.store.weights("embed", None), texts, special)
+            associations = Associations(self.db, self.network, self.store.weights("embed", None), texts, special)
             for answered in one_ahead(pool, self._read_gates(associations)):
                 associations.write(*answered)
                 release_memory()
@@ -157,16 +158,20 @@ class _Extraction:
         for layer in range(self.network.layers):
             self.progress(f"layer {layer}", 5 + layer, self.steps)
             arrays: dict[str, Array] = {}
+            kept: dict[str, Array | None] = {}
             for slot in self.slots:
-                if slot.layer == layer and slot.role in DIRECTIONS:
-                    arrays[slot.role] = self._read(slot, "features" if self._keeps(slot) else "absent")
+                if slot.layer == layer and slot.layout.roles[0] in DIRECTIONS:
+                    keep = self._keeps(slot)
+                    whole = self._read(slot, "features" if keep else "absent")
+                    for role in slot.layout.roles:
+                        part = slot.layout.part(whole, role)
+                        arrays[role] = np.ascontiguousarray(part.T if role == "down" else part)  # [features, hidden]
+                        kept[role] = arrays[role] if keep else None
                 elif slot.layer == layer:
                     self._store(slot)
             if layer in self.layers:
-                arrays["down"] = np.ascontiguousarray(arrays["down"].T)  # [features, hidden], as the others are
-                kept = arrays if self.level != "browse" else {"gate": arrays["gate"]}
                 self.store.write_features(layer, kept)
-                yield partial(writer.measure, layer, **arrays)
+                yield partial(writer.measure, layer, arrays["gate"], arrays.get("up"), arrays["down"])
 
     def _read_gates(self, associations: Associations) -> Iterator[Callable[[], tuple[int, list[int], list[float]]]]:
         """Read the layers' gates back; gives for each what is to be worked out of them."""
@@ -181,7 +186,7 @@ class _Extraction:
         if slot.layer is not None and slot.layer not in self.layers:
             return False
         if self.level == "browse":
-            return slot.role in BROWSED
+            return any(role.removesuffix("_bias") in BROWSED for role in slot.layout.roles)
         return slot.role != "redundant" or self.level == "all"
 
     def _read(self, slot: TensorSlot, storage: str) -> Array:
@@ -190,8 +195,9 @@ class _Extraction:
         dtype = stored_dtype(info, self.dtype)
         array, rounding = read_tensor(self.source, info, dtype)
         row = StoredTensor(
-            slot.name, dtype, slot.shape, slot.layer, slot.role, storage, sha256(array), info.quantisation, rounding
-        )
+            slot.name, dtype, slot.shape, slot.layer, slot.role, storage, sha256(array), info.quantisation, rounding,
+            slot.rows, slot.transposed,
+        )  # fmt: skip
         self.store.add(row)
         self.written.append(row)
         return array
@@ -262,7 +268,7 @@ def release_memory() -> None:
 
 def _slots(source: Source, network: Network) -> tuple[TensorSlot, ...]:
     """Every tensor of the source with its role; refuses what is missing, misshapen or unknown, by name."""
-    slots = {slot.name: slot for slot in tensors(network)}
+    slots = {slot.name: slot for slot in _named(source, tensors(network))}
     for slot in slots.values():
         info = source.tensors.get(slot.name)
         if info is None:
@@ -277,7 +283,22 @@ def _slots(source: Source, network: Network) -> tuple[TensorSlot, ...]:
                 problem=f"tensor {slot.name} is {list(info.shape)}, its config.json implies {list(slot.shape)}",
                 remedy="The config belongs to another model; get both again",
             )
+        if info.dtype not in USER_NAMES.values():
+            raise UnsupportedModel(
+                what=f"tensor {slot.name} of dtype {info.dtype}",
+                why=f"weights are read as {', '.join(USER_NAMES.values())}",
+                remedy="Convert the model to one of these",
+            )
     return (*slots.values(), *_redundant(source, slots))
+
+
+def _named(source: Source, slots: Iterable[TensorSlot]) -> Iterator[TensorSlot]:
+    """The slots by the names this source has: GPT-2's own files, and any saved without a head, leave a prefix out."""
+    slots = tuple(slots)
+    prefix = slots[0].name.partition(".")[0] + "."  # "model." or "transformer."
+    bare = not any(name.startswith(prefix) for name in source.tensors)
+    for slot in slots:
+        yield replace(slot, name=slot.name.removeprefix(prefix)) if bare else slot
 
 
 def _redundant(source: Source, known: dict[str, TensorSlot]) -> Iterator[TensorSlot]:

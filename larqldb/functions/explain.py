@@ -2,9 +2,9 @@
 
 All of them read one run of the whole network. A share of a logit is the exact linear part that something adds to the
 answer's logit with the norms held at their actual scale (``model/explain.py``): the embedding, all heads and all
-features sum to the logit. Where the network caps its logits, they sum to the logit before the cap. On a connection
-with precision int8 or int4 the run is the rounded network's and the vectors are the file's: the sum is off by about as
-much as rounding moves the logit (0.02 of 17 for int8 on SmolLM2).
+features, with the biases where there are any, sum to the logit. Where the network caps its logits, they sum to the
+logit before the cap. On a connection with precision int8 or int4 the run is the rounded network's and the vectors are
+the file's: the sum is off by about as much as rounding moves the logit (0.02 of 17 for int8 on SmolLM2).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def explain_infer(
 
     Columns: layer, rank, feature, gate (gate·x of the real run), activation (act(gate·x)·up·x), contribution (its size
     times ‖down‖), token, also (the next nine tokens, JSON), relation, logit (what the feature adds to the answer's
-    logit; negative where it speaks against it), answer (the most probable token, or the one asked for).
+    logit; negative where it speaks against it), answer (the most probable token, or the one asked for). Where the FFN
+    has a bias, it comes last in its layer: a row without feature, gate, activation and tokens.
     """
     count = positive(top, "top")
     layers = session.layer_range(first_layer, last_layer, within)
@@ -56,8 +57,9 @@ def explain_infer(
         if not chosen:
             continue
         gates = session.matrix("gate", layer)[chosen].astype(np.float64) @ seen.part("ffn_input", layer)[0]
-        if "gate" in session.network.biases:
-            gates += np.asarray(session.store.weights("gate_bias", layer), np.float64)[chosen]
+        gate_bias, down_bias = session.bias("gate", layer), session.bias("down", layer)
+        if gate_bias is not None:
+            gates += gate_bias[chosen]
         towards = seen.towards(session, "ffn", layer, 0, direction)
         shares = explain.feature_shares(activations[chosen], session.matrix("down", layer)[chosen], towards)
         tokens = token_lists(session, ((layer, feature) for feature in chosen))
@@ -67,6 +69,9 @@ def explain_infer(
                 layer, place + 1, feature, float(gates[place]), float(activations[feature]), contributions[place],
                 first, json_array(also), relations[place], float(shares[place]), name,
             )  # fmt: skip
+        if down_bias is not None and not relations_only:
+            size, share = float(np.linalg.norm(down_bias)), float(down_bias @ towards)
+            yield layer, len(chosen) + 1, None, None, None, size, None, None, None, share, name
 
 
 def attention(
@@ -115,7 +120,8 @@ def attention_heads(
 
     Columns: layer, head, position (the reader), attended_position, attended_token, weight (a head's weights at a
     position sum to 1), logit (what the head adds, by what it reads there, to the logit of the answer at the reader's
-    position; a head's own share is their sum).
+    position; a head's own share is their sum). Where the heads' output has a bias, it comes last for each layer and
+    position: a row without head, what is attended and weight.
     """
     layers = session.layer_range(first_layer, last_layer, within)
     seen = run(session, "attention_heads()", prompt, positions)
@@ -126,13 +132,16 @@ def attention_heads(
     ]
     names = [session.tokenizer.text(token) for token in seen.ids]
     for layer in layers:
-        weights = seen.weights(layer)
+        weights, bias = seen.weights(layer), session.bias("attn_o", layer)
         for place, position in enumerate(seen.positions):
             shares = seen.read_shares(session, layer, place, directions[place])
             for head in range(seen.network.heads):
                 for attended in range(position + 1):
                     weight = float(weights[head, place, attended])
                     yield layer, head, position, attended, names[attended], weight, float(shares[head, attended])
+            if bias is not None:
+                share = float(bias @ seen.towards(session, "attention", layer, place, directions[place]))
+                yield layer, None, position, None, None, None, share
 
 
 def _answer(session: Session, seen: Run, prompt: str, answer: str | None) -> tuple[int, str]:

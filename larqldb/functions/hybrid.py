@@ -20,6 +20,7 @@ from larqldb.functions.arguments import json_array, one_of, positive
 from larqldb.functions.labels import token_lists
 from larqldb.functions.runs import prompt_ids
 from larqldb.model.activations import ACTIVATIONS
+from larqldb.model.norms import unit
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
 
@@ -58,7 +59,7 @@ def walk(
             return pure.walk(session, prompt, top, "pure", first_layer, last_layer, relations_only, within)
         case "dense":
             rows = explain.explain_infer(session, prompt, top, first_layer, last_layer, relations_only, within=within)
-            return (row[:COLUMNS] for row in rows)
+            return (row[:COLUMNS] for row in rows if row[2] is not None)  # a bias is no feature
     return _hybrid(session, prompt, top, first_layer, last_layer, relations_only, within)
 
 
@@ -95,8 +96,9 @@ def _exact(
 ) -> list[tuple[int, float, float, float, str | None]]:
     """For each feature: its number, gate·x, act(gate·x)·up·x, the size of that times ‖down‖, and its relation."""
     network = session.network
-    scale = np.sqrt(np.mean(np.square(residual), dtype=np.float64) + network.norm_eps)
-    x = residual / scale * session.norm("ffn_norm", layer)
+    x = unit(network, residual.astype(np.float64)) * session.norm("ffn_norm", layer)
+    bias = session.bias("ffn_norm", layer)
+    x = x if bias is None else x + bias
     rows = fetch(
         session.db,
         "SELECT f.feature, f.down_norm, f.relation, v.gate, v.up FROM json_each(?2) AS wanted "
@@ -104,18 +106,16 @@ def _exact(
         "CROSS JOIN feature_vectors AS v ON v.layer = f.layer AND v.feature = f.feature",
         (layer, json.dumps(features)),
     )
-    gates, ups = (_products(session, role, layer, [(row[0], row[at]) for row in rows], x) for role, at in _READ)
-    opened = ACTIVATIONS[network.activation](gates.astype(np.float32)).astype(np.float64)
-    activations = opened * ups
+    gates = _products(session, "gate", layer, [(row[0], row[3]) for row in rows], x)
+    activations = ACTIVATIONS[network.activation](gates.astype(np.float32)).astype(np.float64)
+    if network.gated:
+        activations *= _products(session, "up", layer, [(row[0], row[4]) for row in rows], x)
     return [
         (feature, gate, activation, abs(activation) * norm, relation)
         for (feature, norm, relation, *_), gate, activation in zip(
             rows, gates.tolist(), activations.tolist(), strict=True
         )
     ]
-
-
-_READ = (("gate", 3), ("up", 4))
 
 
 def _products(
@@ -134,9 +134,9 @@ def _products(
             )
     matrix = np.frombuffer(b"".join(data for _, data in rows), dtype).reshape(len(rows), session.network.hidden)
     products = np.asarray(as_float32(matrix).astype(np.float64) @ x)
-    if role in session.network.biases:
-        biases = np.asarray(session.store.weights(f"{role}_bias", layer), np.float64)
-        products += biases[[feature for feature, _ in rows]]
+    bias = session.bias(role, layer)
+    if bias is not None:
+        products += bias[[feature for feature, _ in rows]]
     return products
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from larqldb.errors import DataError
 from larqldb.functions.runs import answer_token, run
+from larqldb.model.norms import unit
 from larqldb.storage.dtypes import as_float32
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def _answers_read(session: Session, template: str, facts: dict[str, str]) -> NDA
     for subject in facts:
         seen = run(session, "larqldb bands", template.format(subject))
         residuals = np.concatenate([seen.part("residual", layer) for layer in session.layers])
-        residuals = residuals / np.sqrt(np.mean(np.square(residuals), axis=1, keepdims=True) + session.network.norm_eps)
-        logits.append(residuals @ unembedding.T)  # [layers, answers]
+        logits.append(unit(session.network, residuals) @ unembedding.T)  # [layers, answers]; a bias is in all alike
     preferred = _centred(np.array(logits)).argmax(axis=2)  # [facts, layers]
     return np.asarray((preferred == np.arange(len(facts))[:, None]).mean(axis=0))
 

@@ -20,20 +20,24 @@ def best(
     *,
     absolute: bool = False,
     allowed: NDArray[np.int64] | None = None,
+    added: Floats | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The ``count`` rows of a matrix [n, hidden] with the largest row·q (or |row·q|), best first, ties by lower row.
 
     Returns rows and products, exact as numpy sums them in float64. ``largest`` is at least the rows' largest norm;
-    ``allowed`` are the rows that may be chosen, ascending.
+    ``allowed`` are the rows that may be chosen, ascending; ``added`` [n] is added to the products first.
     """
     rows = np.arange(len(matrix)) if allowed is None else allowed
     if count < len(rows):
-        rough = matrix @ query if allowed is None else (matrix @ query)[allowed]
+        rough = matrix @ query if added is None else (matrix @ query).astype(np.float64) + added
+        rough = rough if allowed is None else rough[allowed]
         if absolute:
             rough = np.abs(rough)
         last = np.partition(rough, len(rough) - count)[len(rough) - count]
         rows = rows[rough >= last - 2.01 * rounding(largest, query)]
     exact = products(matrix if len(rows) == len(matrix) else matrix[rows], query)
+    if added is not None:
+        exact += added[rows]
     order = np.lexsort((rows, -np.abs(exact) if absolute else -exact))[:count]
     return rows[order], exact[order]
 

@@ -92,6 +92,14 @@ class Run:
         unembedding = as_float32(session.store.read_rows(role, [token]))[0]
         return explain.direction(self.network, residual, session.norm("final_norm", None), unembedding)
 
+    def constant(self, session: Session, token: int) -> float:
+        """What the final norm's bias adds to a token's logit, whatever the prompt; 0 where it has none."""
+        bias = session.bias("final_norm", None)
+        if bias is None:
+            return 0.0
+        role = "embed" if self.network.tied else "head"
+        return float(as_float32(session.store.read_rows(role, [token]))[0].astype(np.float64) @ bias)
+
     def towards(
         self, session: Session, block: str, layer: int, place: int, direction: NDArray[np.float64]
     ) -> NDArray[np.float64]:

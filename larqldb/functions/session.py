@@ -14,6 +14,7 @@ import numpy as np
 
 from larqldb.errors import MissingPart, ProgrammingError
 from larqldb.functions.walking import Walking
+from larqldb.model.norms import unit
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
 from larqldb.storage.tensors import TensorStore
@@ -158,15 +159,23 @@ class Session:
             self._norms[key] = as_float32(self.store.weights(role, layer)) + np.float32(self.network.norm_offset)
         return self._norms[key]
 
-    def unit(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A residual [hidden] scaled as the network's norms do: to mean square 1."""
-        scaled = residual * np.float32(self.network.embed_scale)
-        mean_square = np.mean(np.square(scaled), dtype=np.float32)
-        return np.asarray(scaled / np.sqrt(mean_square + np.float32(self.network.norm_eps)), np.float32)
+    def bias(self, role: str, layer: int | None) -> NDArray[np.float32] | None:
+        """The bias of a role, float32 [out]; None where it has none."""
+        if role not in self.network.biases:
+            return None
+        key = (f"{role}_bias", layer)
+        if key not in self._norms:
+            self._norms[key] = as_float32(self.store.weights(*key))
+        return self._norms[key]
 
-    def enter(self, residual: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
-        """A residual [hidden] as the layer's FFN receives it: scaled, times the weights of the norm before it."""
-        return self.unit(residual) * self.norm("ffn_norm", layer)
+    def unit(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """An embedding [hidden] as the network's norms scale it: to mean square 1."""
+        return unit(self.network, embedding * np.float32(self.network.embed_scale))
+
+    def enter(self, embedding: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
+        """An embedding [hidden] as the layer's FFN receives it: scaled, times the weights of the norm before it."""
+        x, bias = self.unit(embedding) * self.norm("ffn_norm", layer), self.bias("ffn_norm", layer)
+        return x if bias is None else x + bias
 
     def matrix(self, role: str, layer: int) -> NDArray[np.float32]:
         """A layer's gate, up or down vectors, float32 [features, hidden]; the latest used are kept in memory."""

@@ -33,9 +33,10 @@ def trace(
     position. Columns: layer; position (from 0); token; rank (from 1) and probability, by the logit lens after the
     layer; attn, ffn (with ``decompose``, else NULL) and residual: shares of the token's final logit, the norms held at
     their actual scale, so that residual = embedding + Σ attn + Σ ffn over the layers so far, and after the last layer
-    it is the logit, before a softcap; who (attention or ffn: which of them moved the token more); embedding (its
-    share); lens_token and lens_probability (the most probable token after the layer); read (the prompt's token at the
-    position); pieces (JSON: the tokens that ``answer`` is made of, the first of which is followed).
+    it is the logit, before a softcap; who (attention or ffn: which of them moved the token more); embedding (its share,
+    with that of the final norm's bias where there is one); lens_token and lens_probability (the most probable token
+    after the layer); read (the prompt's token at the position); pieces (JSON: the tokens that ``answer`` is made of,
+    the first of which is followed).
     """
     layers = session.layer_range(first_layer, last_layer, within)
     seen = run(session, "TRACE", prompt, positions)
@@ -48,13 +49,15 @@ def trace(
     directions = np.stack(
         [seen.direction(session, place, int(token)) for place, token in enumerate(tokens)]
     )  # [n, hidden]
-    embedding = np.einsum("nh,nh->n", seen.embedding, directions)
+    constants = np.array([seen.constant(session, int(token)) for token in tokens])
+    embedding = np.einsum("nh,nh->n", seen.embedding, directions) + constants
     name = session.tokenizer.text
     for layer, read in zip(layers, seen.lens(layers, tokens), strict=True):
         attn, ffn, residual = (
             np.einsum("nh,nh->n", seen.part(kind, layer), directions)
             for kind in ("attention_output", "ffn_output", "residual")
         )
+        residual += constants
         for place, position in enumerate(seen.positions):
             yield (
                 layer,

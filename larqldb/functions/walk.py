@@ -42,8 +42,9 @@ def walk(
 ) -> Iterator[Row]:
     """The ``top`` features of each layer that answer most to the prompt's last token, by |gate·x|.
 
-    Columns: layer, rank, feature, gate (gate·x), activation (act(gate·x)·up·x), contribution (its size times ‖down‖;
-    both NULL where the vindex holds no up vectors), token, also (the next nine tokens, JSON), relation.
+    Columns: layer, rank, feature, gate (gate·x), activation (act(gate·x)·up·x, without up where the network has none),
+    contribution (its size times ‖down‖; both NULL where the vindex lacks the up vectors), token, also (the next nine
+    tokens, JSON), relation.
     """
     mode = one_of(mode, MODES, "mode")
     if mode != "pure":
@@ -55,8 +56,9 @@ def walk(
         x = session.enter(residual, layer)
         allowed = _labelled(session, layer) if relations_only else None
         features, gates = best(
-            session.matrix("gate", layer), session.largest_norm("gate", layer), x, count, absolute=True, allowed=allowed
-        )
+            session.matrix("gate", layer), session.largest_norm("gate", layer), x, count,
+            absolute=True, allowed=allowed, added=session.bias("gate", layer),
+        )  # fmt: skip
         chosen = features.tolist()
         tokens = token_lists(session, ((layer, feature) for feature in chosen))
         worked = _work(session, layer, chosen, gates, x)
@@ -77,7 +79,7 @@ def _labelled(session: Session, layer: int) -> NDArray[np.int64]:
 def _work(
     session: Session, layer: int, features: list[int], gates: NDArray[np.float64], x: NDArray[np.float32]
 ) -> dict[int, tuple[str | None, float | None, float | None]]:
-    """For each feature its relation, act(gate)·up·x, and the size of that times ‖down‖; None without up vectors."""
+    """For each feature its relation, act(gate)·up·x, and the size of that times ‖down‖; None where ups are missing."""
     rows = fetch(
         session.db,
         "SELECT f.feature, f.relation, f.down_norm, v.up FROM json_each(?2) AS wanted "
@@ -87,12 +89,16 @@ def _work(
     )
     place = {feature: number for number, feature in enumerate(features)}
     rows.sort(key=lambda row: place[row[0]])
-    stored = session.store.find("up", layer)
-    if stored is None or any(up is None for *_, up in rows):
-        return {feature: (relation, None, None) for feature, relation, *_ in rows}
-    ups = np.frombuffer(b"".join(up for *_, up in rows), NUMPY[stored.dtype]).reshape(len(rows), session.network.hidden)
     opened = ACTIVATIONS[session.network.activation](gates.astype(np.float32)).astype(np.float64)
-    activations = (opened * products(as_float32(ups), x)).tolist()
+    if session.network.gated:
+        stored = session.store.find("up", layer)
+        if stored is None or any(up is None for *_, up in rows):
+            return {feature: (relation, None, None) for feature, relation, *_ in rows}
+        ups = np.frombuffer(b"".join(up for *_, up in rows), NUMPY[stored.dtype])
+        bias = session.bias("up", layer)
+        ups_x = products(as_float32(ups.reshape(len(rows), session.network.hidden)), x)
+        opened *= ups_x if bias is None else ups_x + bias[features]
+    activations = opened.tolist()
     return {
         feature: (relation, activation, abs(activation) * down_norm)
         for (feature, relation, down_norm, _), activation in zip(rows, activations, strict=True)

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from larqldb.errors import UnsupportedModel
-from larqldb.model.config import ConfigReader, shown
+from larqldb.model.config import MOST, ConfigReader, shown
 from larqldb.model.network import Attention, Network, Rotary, TensorSlot
+from larqldb.model.rotary_settings import PHI3_SCALINGS, SCALINGS, read_rotary
 
 __all__ = ["FAMILIES", "Attention", "Network", "Rotary", "TensorSlot", "resolve", "tensors"]
-
-MOST = 1 << 24  # no vocabulary or context is larger; a bound that keeps damaged configs from allocating
 
 ACTIVATIONS = {
     "silu": "silu",
@@ -24,9 +23,10 @@ ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
     "relu": "relu",
 }
-SCALINGS = {"default": "default", "linear": "linear", "llama3": "llama3"}
+BEFORE = ("embed", "positions")  # the roles outside layers that come first
 ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_o")
 
 
@@ -42,7 +42,9 @@ class Llama:
         "tie_word_embeddings": False,
         "rope_theta": 10000.0,
     }
-    # role → tensor name
+    # what the family calls keys that others share
+    SPELLINGS: ClassVar[dict[str, str]] = {}
+    # role → tensor name; a tensor that holds several roles, one below the other, has them all, joined by "+"
     TENSORS: ClassVar[dict[str, str]] = {
         "embed": "model.embed_tokens.weight",
         "attn_norm": "model.layers.{layer}.input_layernorm.weight",
@@ -62,8 +64,14 @@ class Llama:
         "attention_bias": ATTENTION,
         "mlp_bias": ("gate", "up", "down"),
     }
+    TRANSPOSED: ClassVar[frozenset[str]] = frozenset()  # the tensors that are kept [in, out]
     ACTIVATION_KEY: ClassVar[str] = "hidden_act"
+    GATED: ClassVar[bool] = True
     NORM_OFFSET: ClassVar[float] = 0.0
+    LAYER_NORM: ClassVar[bool] = False
+    LEARNED_POSITIONS: ClassVar[bool] = False
+    PARTIAL_ROTARY: ClassVar[bool] = False
+    SCALINGS: ClassVar[dict[str, str]] = SCALINGS
     QK_NORM: ClassVar[bool] = False
     POST_NORMS: ClassVar[bool] = False
     SCALED_EMBEDDINGS: ClassVar[bool] = False
@@ -82,11 +90,8 @@ class Llama:
             if hidden % heads:
                 config.wrong("hidden_size", f"is {hidden}, not a multiple of num_attention_heads = {heads}")
             head_dim = hidden // heads
-        if head_dim % 2:
-            config.wrong("head_dim", f"is {head_dim}; rotary positions need an even number")
         context = config.integer("max_position_embeddings", 1, MOST)
-        if config.get("partial_rotary_factor") not in (None, 1, 1.0):
-            config.unsupported("partial_rotary_factor", "larqldb rotates whole heads only")
+        attention = cls.attention(config, layers, context, head_dim)
         network = Network(
             family=family,
             layers=layers,
@@ -94,18 +99,21 @@ class Llama:
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,
-            ffn=config.integer("intermediate_size", 1, 1 << 20),
+            ffn=cls.features(config, hidden),
             vocab=config.integer("vocab_size", 1, MOST),
-            context=context,
+            context=min([context, *(each.rotary.context for each in attention if each.rotary and each.rotary.factors)]),
             norm_eps=config.number("rms_norm_eps", 0.0, 1.0),
             norm_offset=cls.NORM_OFFSET,
+            layer_norm=cls.LAYER_NORM,
             activation=config.choice(cls.ACTIVATION_KEY, ACTIVATIONS),
+            gated=cls.GATED,
             tied=config.flag("tie_word_embeddings"),
             embed_scale=math.sqrt(hidden) if cls.SCALED_EMBEDDINGS else 1.0,
             attention_scale=cls.attention_scale(config, head_dim),
-            attention=cls.attention(config, layers, context),
+            attention=attention,
             attention_softcap=cls.attention_softcap(config),
             final_softcap=cls.final_softcap(config),
+            learned_positions=cls.LEARNED_POSITIONS,
             qk_norm=cls.QK_NORM,
             post_norms=cls.POST_NORMS,
             biases=frozenset(
@@ -114,6 +122,11 @@ class Llama:
         )
         config.refuse_unread()
         return network
+
+    @classmethod
+    def features(cls, config: ConfigReader, hidden: int) -> int:
+        """The features of a layer."""
+        return config.integer("intermediate_size", 1, 1 << 20)
 
     @classmethod
     def attention_scale(cls, config: ConfigReader, head_dim: int) -> float:
@@ -136,12 +149,23 @@ class Llama:
         return (None,) * layers
 
     @classmethod
-    def attention(cls, config: ConfigReader, layers: int, context: int) -> tuple[Attention, ...]:
+    def attention(cls, config: ConfigReader, layers: int, context: int, head_dim: int) -> tuple[Attention, ...]:
         """The attention of each layer."""
-        theta = config.number("rope_theta", 0.0, 1e12)
         scaling, parameters = config.section("rope_scaling"), config.section("rope_parameters")
-        rotary = _rotary(scaling or parameters, theta, context)
+        rotary = cls.rotary(config, scaling or parameters, "rope_theta", context, head_dim)
         return tuple(Attention(window, rotary) for window in cls.windows(config, layers))
+
+    @classmethod
+    def rotary(
+        cls, config: ConfigReader, parameters: ConfigReader | None, base: str, context: int, head_dim: int
+    ) -> Rotary:
+        """Rotary settings: those in ``parameters``, the base where they are silent under the key ``base``."""
+        if head_dim % 2:
+            config.wrong("head_dim", f"is {head_dim}; rotary positions need an even number")
+        theta = config.number(base, 0.0, 1e12)
+        return read_rotary(
+            config, parameters, theta, context, head_dim, partial=cls.PARTIAL_ROTARY, scalings=cls.SCALINGS
+        )
 
 
 class Mistral(Llama):
@@ -298,7 +322,7 @@ class Gemma3(Gemma2):
         return config.integer("sliding_window_pattern", 1, MOST)
 
     @classmethod
-    def attention(cls, config: ConfigReader, layers: int, context: int) -> tuple[Attention, ...]:
+    def attention(cls, config: ConfigReader, layers: int, context: int, head_dim: int) -> tuple[Attention, ...]:
         """Full layers use ``rope_theta`` and ``rope_scaling``, sliding layers ``rope_local_base_freq``.
 
         Newer files have both under ``rope_parameters``, by kind of layer.
@@ -307,14 +331,117 @@ class Gemma3(Gemma2):
         scaling, full = config.section("rope_scaling"), parameters.section("full_attention")
         if scaling and full:
             scaling.values = {**full.values, **scaling.values}
+        sliding = parameters.section("sliding_attention")
         rotary = {
-            False: _rotary(scaling or full, config.number("rope_theta", 0.0, 1e12), context),
-            True: _rotary(
-                parameters.section("sliding_attention"), config.number("rope_local_base_freq", 0.0, 1e12), context
-            ),
+            False: cls.rotary(config, scaling or full, "rope_theta", context, head_dim),
+            True: cls.rotary(config, sliding, "rope_local_base_freq", context, head_dim),
         }
         parameters.refuse_unread()
         return tuple(Attention(window, rotary[window is not None]) for window in cls.windows(config, layers))
+
+
+class Phi3(Llama):
+    """Phi-3, 3.5 and 4: Llama with fused q, k, v and gate, up; a window, parts of heads turned, LongRoPE."""
+
+    ARCHITECTURE = "Phi3ForCausalLM"
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        **Llama.DEFAULTS,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+    }
+    TENSORS: ClassVar[dict[str, str]] = {
+        **{role: name for role, name in Llama.TENSORS.items() if role not in (*ATTENTION[:3], "gate", "up")},
+        "attn_q+attn_k+attn_v": "model.layers.{layer}.self_attn.qkv_proj.weight",
+        "gate+up": "model.layers.{layer}.mlp.gate_up_proj.weight",
+    }
+    BIASES: ClassVar[dict[str | None, tuple[str, ...]]] = {}
+    PARTIAL_ROTARY = True
+    SCALINGS: ClassVar[dict[str, str]] = PHI3_SCALINGS
+
+    @classmethod
+    def network(cls, family: str, config: ConfigReader) -> Network:
+        """As the base; Phi-4-mini's files say what its own code did before transformers had it."""
+        for key in ("full_attn_mod", "interpolate_factor"):
+            if config.get(key) not in (None, 1):
+                config.unsupported(key, "larqldb implements 1")
+        return super().network(family, config)
+
+    @classmethod
+    def windows(cls, config: ConfigReader, layers: int) -> tuple[int | None, ...]:
+        """The same window in every layer, none where the key is null or missing."""
+        return (config.optional_integer("sliding_window", 1, MOST),) * layers
+
+
+class GPT2(Llama):
+    """GPT-2 and DistilGPT-2: layer norms, learned positions, biases everywhere, matrices kept [in, out], no gates.
+
+    A feature's row of ``c_fc`` is what it answers to, its gate; there is no up.
+    """
+
+    ARCHITECTURE = "GPT2LMHeadModel"
+    SPELLINGS: ClassVar[dict[str, str]] = {
+        "num_hidden_layers": "n_layer",
+        "hidden_size": "n_embd",
+        "num_attention_heads": "n_head",
+        "intermediate_size": "n_inner",
+        "max_position_embeddings": "n_positions",
+        "rms_norm_eps": "layer_norm_epsilon",
+        "hidden_act": "activation_function",
+    }
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "n_positions": 1024,
+        "layer_norm_epsilon": 1e-5,
+        "activation_function": "gelu_new",
+        "scale_attn_weights": True,
+        "tie_word_embeddings": True,
+    }
+    TENSORS: ClassVar[dict[str, str]] = {
+        "embed": "transformer.wte.weight",
+        "positions": "transformer.wpe.weight",
+        "attn_norm": "transformer.h.{layer}.ln_1.weight",
+        "attn_q+attn_k+attn_v": "transformer.h.{layer}.attn.c_attn.weight",
+        "attn_o": "transformer.h.{layer}.attn.c_proj.weight",
+        "ffn_norm": "transformer.h.{layer}.ln_2.weight",
+        "gate": "transformer.h.{layer}.mlp.c_fc.weight",
+        "down": "transformer.h.{layer}.mlp.c_proj.weight",
+        "final_norm": "transformer.ln_f.weight",
+        "head": "lm_head.weight",
+    }
+    BIASES: ClassVar[dict[str | None, tuple[str, ...]]] = {
+        None: (*ATTENTION, "gate", "down", "attn_norm", "ffn_norm", "final_norm")
+    }
+    TRANSPOSED = frozenset({"attn_q+attn_k+attn_v", "attn_o", "gate", "down"})
+    GATED = False
+    LAYER_NORM = True
+    LEARNED_POSITIONS = True
+    # about training and about heads for other tasks; n_ctx repeats n_positions
+    HARMLESS: ClassVar[tuple[str, ...]] = (
+        *("n_ctx", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout"),
+        *("summary_proj_to_labels", "summary_type", "summary_use_proj"),
+    )
+
+    @classmethod
+    def network(cls, family: str, config: ConfigReader) -> Network:
+        """As the base, knowing GPT-2's own harmless keys."""
+        for key in cls.HARMLESS:
+            config.get(key)
+        return super().network(family, config)
+
+    @classmethod
+    def features(cls, config: ConfigReader, hidden: int) -> int:
+        """Four times the width unless the config says otherwise."""
+        return config.optional_integer("intermediate_size", 1, 1 << 20) or 4 * hidden
+
+    @classmethod
+    def attention_scale(cls, config: ConfigReader, head_dim: int) -> float:
+        """As the base, or none at all."""
+        return super().attention_scale(config, head_dim) if config.flag("scale_attn_weights") else 1.0
+
+    @classmethod
+    def attention(cls, config: ConfigReader, layers: int, context: int, head_dim: int) -> tuple[Attention, ...]:
+        """Every layer sees everything; positions are in the embeddings."""
+        return (Attention(None, None),) * layers
 
 
 # model_type → family
@@ -325,6 +452,8 @@ FAMILIES: dict[str, type[Llama]] = {
     "qwen3": Qwen3,
     "gemma2": Gemma2,
     "gemma3_text": Gemma3,
+    "phi3": Phi3,
+    "gpt2": GPT2,
 }
 
 
@@ -346,29 +475,56 @@ def resolve(config: Mapping[str, Any]) -> Network:
             why=f"larqldb knows {', '.join(FAMILIES)}",
             remedy="Use a model of one of these families",
         )
-    reader = ConfigReader(config, family.DEFAULTS)
+    reader = ConfigReader(config, family.DEFAULTS, spellings=family.SPELLINGS)
     names = reader.get("architectures")
     if names and names != [family.ARCHITECTURE]:
         reader.unsupported("architectures", f"of model_type {model_type} larqldb runs {family.ARCHITECTURE}")
+    _own_code(reader, family.ARCHITECTURE)
     return family.network(model_type, reader)
 
 
 def tensors(network: Network) -> tuple[TensorSlot, ...]:
     """Every tensor a model of this network must have, layer by layer, in the order the forward pass uses them."""
-    table = FAMILIES[network.family].TENSORS
-    names = {**table, **{f"{role}_bias": name.removesuffix("weight") + "bias" for role, name in table.items()}}
-    used = {role: name for role, name in names.items() if network.has(role)}
-    inside = {role: name for role, name in used.items() if "{layer}" in name}
-    first, last = ("embed",), ("final_norm", "head")
+    family = FAMILIES[network.family]
+    inside: list[tuple[str, str]] = []
+    first: list[tuple[str, str]] = []
+    last: list[tuple[str, str]] = []
+    for role, name in (*family.TENSORS.items(), *_biases(family.TENSORS)):
+        roles = role.split("+")
+        if all(network.has(each) for each in roles):
+            (inside if "{layer}" in name else first if role in BEFORE else last).append((role, name))
 
-    def slot(role: str, layer: int | None) -> TensorSlot:
-        return TensorSlot(used[role].format(layer=layer), role, layer, network.shape(role))
+    def slot(role: str, name: str, layer: int | None) -> TensorSlot:
+        shapes = [network.shape(each) for each in role.split("+")]
+        rows = tuple(shape[0] for shape in shapes)
+        shape = (sum(rows), *shapes[0][1:])
+        transposed = role in family.TRANSPOSED
+        return TensorSlot(
+            name.format(layer=layer), role, layer, shape[::-1] if transposed else shape,
+            rows if len(rows) > 1 else (), transposed,
+        )  # fmt: skip
 
     return (
-        *(slot(role, None) for role in first),
-        *(slot(role, layer) for layer in range(network.layers) for role in inside),
-        *(slot(role, None) for role in last if role in used),
+        *(slot(role, name, None) for role, name in first),
+        *(slot(role, name, layer) for layer in range(network.layers) for role, name in inside),
+        *(slot(role, name, None) for role, name in last),
     )
+
+
+def _biases(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The biases that may stand beside the tensors of a table, by role and name."""
+    return [
+        ("+".join(f"{each}_bias" for each in role.split("+")), f"{name.removesuffix('weight')}bias")
+        for role, name in names.items()
+    ]
+
+
+def _own_code(config: ConfigReader, architecture: str) -> None:
+    """Refuse a config that names code of its own, unless what that defines is what transformers has by that name."""
+    named = config.section("auto_map")
+    for key, value in named.values.items() if named else ():
+        if key.startswith("AutoModel") and str(value).rpartition(".")[2] != architecture:
+            config.unsupported("auto_map", f"larqldb runs {architecture}, not code that comes with a model")
 
 
 def _language_model(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -392,27 +548,3 @@ def _layer_types(config: ConfigReader, layers: int) -> tuple[bool, ...] | None:
     if not set(map(str, kinds)) <= {"full_attention", "sliding_attention"}:
         config.unsupported("layer_types", "larqldb implements full_attention and sliding_attention")
     return tuple(kind == "sliding_attention" for kind in kinds)
-
-
-def _rotary(parameters: ConfigReader | None, theta: float, context: int) -> Rotary:
-    """Rotary settings from ``rope_scaling`` or ``rope_parameters`` (the same keys), or from ``theta`` alone."""
-    if parameters is None:
-        return Rotary(theta)
-    parameters.defaults = {"rope_theta": theta, "original_max_position_embeddings": context, "rope_type": "default"}
-    before = parameters.get("type")  # the key's name in older files; some have both
-    scaling = parameters.choice("type" if before and "rope_type" not in parameters.values else "rope_type", SCALINGS)
-    theta = parameters.number("rope_theta", 0.0, 1e12)
-    original = parameters.integer("original_max_position_embeddings", 1, MOST)
-    if parameters.get("partial_rotary_factor") not in (None, 1, 1.0):
-        parameters.unsupported("partial_rotary_factor", "larqldb rotates whole heads only")
-    rotary = Rotary(theta)
-    if scaling == "linear":
-        rotary = Rotary(theta, scaling, factor=parameters.number("factor", 0.0, 1e6))
-    elif scaling == "llama3":
-        low = parameters.number("low_freq_factor", 0.0, 1e6)
-        high = parameters.number("high_freq_factor", 0.0, 1e6)
-        if high <= low:
-            parameters.wrong("high_freq_factor", f"is {high:g}, not above low_freq_factor = {low:g}")
-        rotary = Rotary(theta, scaling, parameters.number("factor", 0.0, 1e6), low, high, original)
-    parameters.refuse_unread()
-    return rotary

@@ -10,6 +10,8 @@ from larqldb.errors import BadModelFile, UnsupportedModel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MOST = 1 << 24  # no vocabulary or context is larger; a bound that keeps damaged configs from allocating
+
 # Keys that change nothing in the forward pass at inference, whatever their value: bookkeeping, training, generation.
 HARMLESS = frozenset(
     {
@@ -19,10 +21,12 @@ HARMLESS = frozenset(
         "dtype", "torch_dtype", "use_cache", "cache_implementation", "_attn_implementation", "attn_implementation",
         "_attn_implementation_autoset", "is_llama_config", "unsloth_fixed", "unsloth_version", "max_sequence_length",
         "pretraining_tp", "return_dict", "chunk_size_feed_forward", "is_decoder", "tokenizer_class",
+        "_flash_attn_2_enabled", "output_past", "model_max_length", "tokenizer_model_max_length",
+        "tokenizer_padding_side",
         # training
         "initializer_range", "attention_dropout", "hidden_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop",
         "dropout", "router_aux_loss_coef", "finetuning_task", "task_specific_params", "problem_type", "id2label",
-        "label2id", "num_labels",
+        "label2id", "num_labels", "_num_labels", "gradient_checkpointing", "neftune_noise_alpha",
         # special tokens and defaults of generation
         "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id",
         "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "temperature",
@@ -43,15 +47,24 @@ class ConfigReader:
     """The values of one config.json (or of an object inside it); remembers which keys were read.
 
     ``where`` prefixes keys in messages ("rope_scaling."). A value that is missing or null is taken from ``defaults``.
+    ``spellings``: what a family calls the keys that others share; everything is asked for by the shared name.
     Every method raises BadModelFile for a value of the wrong type or out of range, naming the key and the value.
     """
 
-    def __init__(self, values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None, where: str = "") -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        defaults: Mapping[str, Any] | None = None,
+        where: str = "",
+        spellings: Mapping[str, str] | None = None,
+    ) -> None:
         self.values, self.defaults, self.where = values, defaults or {}, where
+        self._spellings = spellings or {}
         self._read: set[str] = set()
 
     def get(self, key: str) -> Any:
         """The value of ``key`` as it is; None when neither config nor defaults have it."""
+        key = self._spellings.get(key, key)
         self._read.add(key)
         value = self.values.get(key)
         return self.defaults.get(key) if value is None else value
@@ -82,6 +95,14 @@ class ConfigReader:
         ):
             self.wrong(key, f"is {shown(value)}, not a number above {low:g} and up to {high:g}")
         return float(value)
+
+    def numbers(self, key: str, count: int, low: float, high: float) -> tuple[float, ...]:
+        """A list of ``count`` finite numbers above ``low`` and up to ``high``."""
+        values = self.get(key)
+        if not isinstance(values, list) or len(values) != count:
+            self.wrong(key, "is missing" if values is None else f"is {shown(values)}, not a list of {count} numbers")
+        each = ConfigReader({f"{key}[{place}]": value for place, value in enumerate(values)}, where=self.where)
+        return tuple(each.number(name, low, high) for name in each.values)
 
     def optional_number(self, key: str, low: float, high: float) -> float | None:
         """A finite number above ``low`` and up to ``high``, or None when missing or null."""
@@ -126,6 +147,7 @@ class ConfigReader:
 
     def _name(self, key: str) -> str:
         """The key as it appears in a message: in full, on one line."""
+        key = self._spellings.get(key, key)
         return self.where + (key if key.isprintable() and len(key) < 60 else shown(key))
 
     def refuse_unread(self) -> None:

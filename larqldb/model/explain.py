@@ -5,10 +5,11 @@ root mean square; with that scale held at its actual value the logit of a token 
 
     logit = Σ_parts part · direction,    direction = w ∘ E_t / rms(residual)
 
-with w the norm's weight and E_t the token's row of the head. Where the network norms what a block writes, that norm is
-held at its actual scale in the same way. Nothing is approximated: the parts add up to the logit, before the softcap
-where the network caps its logits. What is held fixed is the credit for the norms: a part that also makes the residual
-longer lowers every logit, and none of that is charged to it.
+with w the norm's weight and E_t the token's row of the head. A layer norm subtracts the mean first: so does direction,
+for (part - mean) · d = part · (d - mean); and its bias b adds b · E_t, whatever the prompt. Where the network norms
+what a block writes, that norm is held at its actual scale in the same way. Nothing is approximated: the parts add up to
+the logit, before the softcap where the network caps its logits. What is held fixed is the credit for the norms: a part
+that also makes the residual longer lowers every logit, and none of that is charged to it.
 
 Elhage et al., A Mathematical Framework for Transformer Circuits, 2021, "logit attribution",
 https://transformer-circuits.pub/2021/framework/
@@ -19,6 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from larqldb.model.norms import scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,19 +40,15 @@ def direction(
     ``residual`` [hidden] is what enters the final norm, ``norm`` [hidden] what that multiplies by, ``unembedding``
     [hidden] the token's row of the head.
     """
-    return norm.astype(np.float64) * unembedding / root_mean_square(network, residual)
+    return through_norm(network, unembedding.astype(np.float64), residual, norm)
 
 
 def through_norm(
     network: Network, towards: NDArray[np.float64], unnormed: NDArray[np.float32], norm: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """``towards`` [hidden] before a norm that ``unnormed`` [hidden] enters, its scale held: float64 [hidden]."""
-    return towards * norm / root_mean_square(network, unnormed)
-
-
-def root_mean_square(network: Network, x: NDArray[np.float32]) -> float:
-    """What a norm divides x [hidden] by."""
-    return float(np.sqrt(np.mean(np.square(x.astype(np.float64))) + network.norm_eps))
+    before = towards * norm / scale(network, unnormed)
+    return np.asarray(before - before.mean() if network.layer_norm else before)
 
 
 def feature_shares(

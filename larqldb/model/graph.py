@@ -22,7 +22,9 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from larqldb.model.network import Network
+    from numpy.typing import NDArray
+
+    from larqldb.model.network import Network, Rotary
 
 MICROSOFT = "com.microsoft"
 OPSETS = (helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1))
@@ -51,7 +53,8 @@ def observable(network: Network) -> tuple[str, ...]:
     ``embedding`` [b, s, hidden]: what enters layer 0. ``head_input`` [b, n, hidden]: normed, at ``wanted``.
     Per layer: ``attention_output`` and ``ffn_output`` [b, s, hidden]: what is added to the residual (so embedding plus
     all of them up to a layer is its ``residual``); ``ffn_input`` [b, s, hidden]: normed, what gates are compared with;
-    ``activations`` [b, s, ffn]: act(gate·x) · (up·x); ``residual`` [b, s, hidden]: after the layer.
+    ``activations`` [b, s, ffn]: act(gate·x), times up·x where the network has ups; ``residual`` [b, s, hidden]: after
+    the layer.
     ``queries`` [b, s, heads · head_dim], ``keys`` and ``values`` [b, s, kv_heads · head_dim]: normed where the network
     norms them, not rotated; ``heads`` [b, s, heads · head_dim]: what the heads read, side by side, before ``attn_o``.
     Where the network has post norms, ``attention_unnormed`` and ``ffn_unnormed`` [b, s, hidden] are what enters them.
@@ -78,13 +81,16 @@ def build(network: Network, *, expose: Iterable[str] = ()) -> ModelProto:
     x = graph.op("Gather", [graph.weight("embed"), "ids"])  # [b, s, hidden]
     if network.embed_scale != 1:
         x = graph.op("Mul", [x, graph.constant(np.float32(network.embed_scale))])
+    if network.learned_positions:
+        x = graph.op("Add", [x, graph.op("Gather", [graph.weight("positions"), _places(graph)])])
     x = graph.name(x, "embedding")
     for layer in range(network.layers):
         y = attend(graph, graph.norm(x, "attn_norm", layer), layer)
         if network.post_norms:
             y = graph.norm(graph.name(y, f"layers.{layer}.attention_unnormed"), "post_attn_norm", layer)
         x = graph.op("Add", [x, graph.name(y, f"layers.{layer}.attention_output")])
-        y = _feed_forward(graph, graph.name(graph.norm(x, "ffn_norm", layer), f"layers.{layer}.ffn_input"), layer)
+        y = activations(graph, graph.name(graph.norm(x, "ffn_norm", layer), f"layers.{layer}.ffn_input"), layer)
+        y = graph.linear(graph.name(y, f"layers.{layer}.activations"), "down", layer)
         if network.post_norms:
             y = graph.norm(graph.name(y, f"layers.{layer}.ffn_unnormed"), "post_ffn_norm", layer)
         x = graph.op("Add", [x, graph.name(y, f"layers.{layer}.ffn_output")])
@@ -112,21 +118,33 @@ def _head(graph: Builder, x: str) -> None:
     graph.name(graph.softcap(x, graph.network.final_softcap), "logits")
 
 
+def _places(graph: Builder) -> str:
+    """Each token's position in its text, int64 [b, s]: those of a prompt's first part count from 0, padded or not."""
+    count = graph.op("Shape", ["ids"], start=1, end=2)  # [1]: s
+    one, nothing = graph.constant(np.array([1])), graph.constant(np.array(0))
+    ends = graph.op("Add", [graph.op("Cast", ["last"], to=TensorProto.INT64), one])  # [b]
+    whole = graph.op("Equal", [graph.op("Cast", ["total"], to=TensorProto.INT64), count])  # [1]
+    starts = graph.op("Where", [whole, nothing, graph.op("Sub", [ends, count])])  # [b]
+    steps = graph.op("Range", [nothing, graph.op("Squeeze", [count]), graph.constant(np.array(1))])
+    return graph.op("Add", [graph.op("Unsqueeze", [starts, one]), steps])
+
+
 def attend(graph: Builder, x: str, layer: int) -> str:
     """[b, s, hidden] → [b, s, hidden]."""
     network, attention = graph.network, graph.network.attention[layer]
+    rotary = attention.rotary
     read = []
     for role, norm, name in (("attn_q", "q_norm", "queries"), ("attn_k", "k_norm", "keys"), ("attn_v", "", "values")):
         part = graph.linear(x, role, layer)
         if network.qk_norm and norm:
             part = graph.head_norm(part, norm, layer)
         read.append(graph.name(part, f"layers.{layer}.{name}"))
-    q, k, v = (graph.pad_heads(part) for part in read)
-    rotary = network.rotaries.index(attention.rotary)
+    q, k, v = (graph.pad_heads(part, turned) for part, turned in zip(read, (rotary, rotary, None), strict=True))
+    tables = rotary_names(network, layer) or ("", "")
     cache = [f"layers.{layer}.{part}" for part in ("key", "value")]
     x = graph.op(
         "GroupQueryAttention",
-        [q, k, v, *(f"past.{c}" for c in cache), "last", "total", f"cos.{rotary}", f"sin.{rotary}"],
+        [q, k, v, *(f"past.{c}" for c in cache), "last", "total", *tables],
         more_outputs=[f"present.{c}" for c in cache],
         domain=MICROSOFT,
         num_heads=network.heads,
@@ -134,18 +152,27 @@ def attend(graph: Builder, x: str, layer: int) -> str:
         scale=network.attention_scale,
         softcap=network.attention_softcap or 0.0,
         local_window_size=attention.window or -1,  # counts the token itself, as Hugging Face does
-        do_rotary=1,
+        do_rotary=int(rotary is not None),
         rotary_interleaved=0,
     )
     x = graph.name(graph.unpad_heads(x), f"layers.{layer}.heads")
     return graph.linear(x, "attn_o", layer)
 
 
-def _feed_forward(graph: Builder, x: str, layer: int) -> str:
-    """[b, s, hidden] → [b, s, hidden]."""
-    gate, up = graph.linear(x, "gate", layer), graph.linear(x, "up", layer)  # [b, s, ffn]
-    activations = graph.op("Mul", [graph.activation(gate), up])
-    return graph.linear(graph.name(activations, f"layers.{layer}.activations"), "down", layer)
+def rotary_names(network: Network, layer: int) -> tuple[str, ...]:
+    """The inputs with the cosines and sines that a layer reads; none where it turns nothing."""
+    rotary = network.attention[layer].rotary
+    number = None if rotary is None else network.rotaries.index(rotary)
+    return () if number is None else (f"cos.{number}", f"sin.{number}")
+
+
+def activations(graph: Builder, x: str, layer: int) -> str:
+    """[b, s, hidden] → [b, s, ffn]; the latest node's output, so that it can be named."""
+    gate = graph.linear(x, "gate", layer)
+    if not graph.network.gated:
+        return graph.activation(gate)
+    up = graph.linear(x, "up", layer)
+    return graph.op("Mul", [graph.activation(gate), up])
 
 
 class Builder:
@@ -156,8 +183,9 @@ class Builder:
         self.nodes: list[NodeProto] = []
         self.weights: dict[str, ValueInfoProto] = {}
         self.constants: list[TensorProto] = []
-        self.pairs = network.head_dim // 2  # a head's halves are rotated against each other, so each half is padded
-        self.padding = cache_width(network.head_dim) // 2 - self.pairs
+        parts = 2 if network.rotaries else 1  # a head's halves are rotated against each other, so each half is padded
+        self.part = network.head_dim // parts
+        self.padding = cache_width(network.head_dim) // parts - self.part
 
     def op(
         self, kind: str, inputs: list[str], *, more_outputs: Iterable[str] = (), domain: str = "", **attributes: Any
@@ -194,20 +222,30 @@ class Builder:
         return x
 
     def norm(self, x: str, role: str, layer: int | None = None) -> str:
-        """Root-mean-square norm over the last axis."""
-        weight = self.weight(role, layer)
-        return self.op("SimplifiedLayerNormalization", [x, weight], axis=-1, epsilon=self.network.norm_eps)
+        """The network's norm over the last axis."""
+        inputs = [x, self.weight(role, layer)]
+        if role in self.network.biases:
+            inputs.append(self.weight(f"{role}_bias", layer))
+        kind = "LayerNormalization" if self.network.layer_norm else "SimplifiedLayerNormalization"
+        return self.op(kind, inputs, axis=-1, epsilon=self.network.norm_eps)
 
     def head_norm(self, x: str, role: str, layer: int) -> str:
         """The norm of each head of [b, s, heads · head_dim] by itself."""
         heads = self.op("Reshape", [x, self.constant(np.array([0, 0, -1, self.network.head_dim]))])
         return self.op("Reshape", [self.norm(heads, role, layer), self.constant(np.array([0, 0, -1]))])
 
-    def pad_heads(self, x: str) -> str:
-        """[b, s, heads · head_dim] → [b, s, heads · cache_width], zeros after each half of a head."""
+    def pad_heads(self, x: str, rotary: Rotary | None) -> str:
+        """[b, s, heads · head_dim] → [b, s, heads · cache_width], zeros after each half of a head.
+
+        What ``rotary`` does not turn is put behind what it turns in each half.
+        """
+        if rotary is not None and rotary.width is not None:
+            x = self.op("Reshape", [x, self.constant(np.array([0, 0, -1, self.network.head_dim]))])
+            x = self.op("Gather", [x, self.constant(_halves(rotary.width, self.network.head_dim))], axis=3)
+            x = self.op("Reshape", [x, self.constant(np.array([0, 0, -1]))])
         if not self.padding:
             return x
-        x = self.op("Reshape", [x, self.constant(np.array([0, 0, -1, self.pairs]))])
+        x = self.op("Reshape", [x, self.constant(np.array([0, 0, -1, self.part]))])
         x = self.op("Pad", [x, self.constant(np.array([0, 0, 0, 0, 0, 0, 0, self.padding]))])
         return self.op("Reshape", [x, self.constant(np.array([0, 0, -1]))])
 
@@ -215,8 +253,8 @@ class Builder:
         """The inverse of ``pad_heads``."""
         if not self.padding:
             return x
-        x = self.op("Reshape", [x, self.constant(np.array([0, 0, -1, self.pairs + self.padding]))])
-        ends = (self.constant(np.array([n])) for n in (0, self.pairs, 3))
+        x = self.op("Reshape", [x, self.constant(np.array([0, 0, -1, self.part + self.padding]))])
+        ends = (self.constant(np.array([n])) for n in (0, self.part, 3))
         return self.op("Reshape", [self.op("Slice", [x, *ends]), self.constant(np.array([0, 0, -1]))])
 
     def activation(self, x: str) -> str:
@@ -263,6 +301,12 @@ class Builder:
         inputs = [*inputs, *self.weights.values()]
         graph = helper.make_graph(self.nodes, self.network.family, inputs, outputs, self.constants)
         return helper.make_model(graph, opset_imports=OPSETS, ir_version=IR_VERSION)
+
+
+def _halves(width: int, head_dim: int) -> NDArray[np.int64]:
+    """The order of a head's numbers in which those that are turned against each other are half a head apart."""
+    turned, kept = np.arange(width).reshape(2, -1), np.arange(width, head_dim).reshape(2, -1)
+    return np.concatenate([turned, kept], axis=1).reshape(-1)
 
 
 def _value(name: str, shape: Sequence[str | int | None], kind: int = TensorProto.FLOAT) -> ValueInfoProto:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-    from larqldb.model.network import Network, TensorSlot
+    from larqldb.model.network import Network
 
 Weights = Callable[[str, int | None], "NDArray[Any]"]
 """(role, layer) → the tensor in its stored dtype, [out, in]; ``down`` comes feature-major, [ffn, hidden]."""
@@ -44,9 +44,22 @@ class Loaded:
             read_as_stored(model, self.embed)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What plays a role in a layer, and the tensor it is in."""
+
+    tensor: str
+    role: str
+    layer: int | None
+
+
 def load(network: Network, weights: Weights, bits: int | None) -> Loaded:
     """Every weight of a network, once; matrices in ``bits``, or float32 for None. Raises BadTensor."""
-    slots = {graph.weight_name(slot.role, slot.layer): slot for slot in tensors(network)}
+    slots = {
+        graph.weight_name(role, slot.layer): _Part(slot.name, role, slot.layer)
+        for slot in tensors(network)
+        for role in slot.layout.roles
+    }
     if bits is None:
         return Loaded(
             {name: _value(_number(network, slot, _checked(network, slot, weights))) for name, slot in slots.items()}
@@ -56,7 +69,7 @@ def load(network: Network, weights: Weights, bits: int | None) -> Loaded:
     groups: dict[tuple[str, ...], Blocks] = {("embed" if network.tied else "head",): quantise(head, HEAD_BITS)}
     for layer in range(network.layers):
         for roles in GROUPS:
-            names = tuple(graph.weight_name(role, layer) for role in roles)
+            names = tuple(graph.weight_name(role, layer) for role in roles if network.has(role))
             parts = [_checked(network, slots[name], weights) for name in names]
             whole = parts[0].T if roles == ("down",) else np.concatenate(parts)
             groups[names] = quantise(whole, bits)
@@ -70,20 +83,20 @@ def load(network: Network, weights: Weights, bits: int | None) -> Loaded:
     return Loaded({**inputs, "embed": _value(stored)}, PackedWeights(groups, sizes), stored.dtype)
 
 
-def _checked(network: Network, slot: TensorSlot, weights: Weights) -> NDArray[Any]:
+def _checked(network: Network, slot: _Part, weights: Weights) -> NDArray[Any]:
     """A tensor in its stored dtype; BadTensor where its shape is not the network's."""
     array = weights(slot.role, slot.layer)
     shape = graph.weight_shape(network, slot.role)
     if array.shape != shape:
         raise BadTensor(
-            tensor=slot.name,
+            tensor=slot.tensor,
             problem=f"its shape is {list(array.shape)}, config.json says {list(shape)}",
             remedy="The weights and config.json belong to different models, or one of them is damaged",
         )
     return array
 
 
-def _number(network: Network, slot: TensorSlot, stored: NDArray[Any]) -> NDArray[np.float32]:
+def _number(network: Network, slot: _Part, stored: NDArray[Any]) -> NDArray[np.float32]:
     """What the graph multiplies by."""
     array = as_float32(stored)
     return np.float32(network.norm_offset) + array if slot.role in NORMS and network.norm_offset else array

@@ -140,10 +140,13 @@ def attention_weights(
     unrotated as ``graph.observable`` has them. Softmax of the scaled, soft-capped products inside the layer's window.
     """
     attention, width = network.attention[layer], network.head_dim
-    cos, sin = tables(attention.rotary, width, len(keys), width)  # [s, head_dim / 2]
     where = np.array(positions)
-    q = _rotate(queries.reshape(len(queries), network.heads, width), cos[where], sin[where])
-    k = _rotate(keys.reshape(len(keys), network.kv_heads, width), cos, sin)
+    q = queries.reshape(len(queries), network.heads, width)
+    k = keys.reshape(len(keys), network.kv_heads, width)
+    if attention.rotary is not None:
+        turned = attention.rotary.width or width
+        cos, sin = tables(attention.rotary, width, len(keys), turned)  # [s, turned / 2]
+        q, k = _rotate(q, cos[where], sin[where]), _rotate(k, cos, sin)
     k = np.repeat(k, network.heads // network.kv_heads, axis=1)  # neighbouring heads share keys
     scores = np.matmul(q.transpose(1, 0, 2), k.transpose(1, 2, 0)) * np.float32(network.attention_scale)
     if network.attention_softcap is not None:
@@ -159,7 +162,11 @@ def attention_weights(
 
 
 def _rotate(x: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn each head of x [s, heads, head_dim] by its position's angles: its halves are the pairs' two numbers."""
-    first, second = np.split(x, 2, axis=2)
+    """Turn the beginning of each head of x [s, heads, head_dim] by its position's angles, cos and sin [s, n].
+
+    The first 2n numbers are turned: two halves, a pair's two numbers being n apart.
+    """
+    half = cos.shape[1]
+    first, second, rest = np.split(x, [half, 2 * half], axis=2)
     cos, sin = cos[:, None], sin[:, None]
-    return np.concatenate((first * cos - second * sin, second * cos + first * sin), axis=2)
+    return np.concatenate((first * cos - second * sin, second * cos + first * sin, rest), axis=2)

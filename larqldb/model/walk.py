@@ -1,8 +1,8 @@
 """The walk: a network run with only the features that contribute most, their down vectors pulled as they are needed.
 
-A layer's features add y = Σ_f act(g_f·x)(u_f·x) d_f. The contribution of feature f is |act(g_f·x)(u_f·x)|·‖d_f‖; a
-``Choice`` says from it which features to pull, for each layer and position. Attention, gates, ups and the head are held
-in 8-bit blocks, the pulled down vectors are exact.
+A layer's features add y = Σ_f act(g_f·x)(u_f·x) d_f, without u_f where the network has no ups. The contribution of
+feature f is |act(g_f·x)(u_f·x)|·‖d_f‖; a ``Choice`` says from it which features to pull, for each layer and position.
+Attention, gates, ups and the head are held in 8-bit blocks, the pulled down vectors are exact.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto
 
+from larqldb.model.dtypes import as_float32
 from larqldb.model.graph import cache_width
 from larqldb.model.memory import give_back
 from larqldb.model.prompts import check
@@ -99,7 +100,7 @@ class Look:
 
 
 class WalkModel:
-    """The parts of a network that stay in memory: attention, gates, ups and the head.
+    """The parts of a network that stay in memory: attention, gates, ups, the head, and learned positions.
 
     ``weights`` is asked for them once, a layer at a time, and for the head's rows by ``head_rows``: pieces of the
     matrix [vocab, hidden] in order, each of any length. ``down_norms`` float32 [layers, ffn]. May be shared by threads.
@@ -114,6 +115,7 @@ class WalkModel:
     ) -> None:
         self.network = network
         self.down_norms = down_norms
+        self.positions = as_float32(weights("positions", None)) if network.learned_positions else None
         self.layers = [_loaded(layer_graph(network, weights, layer)) for layer in range(network.layers)]
         self.head = [
             _loaded(head_graph(network, weights, rows))
@@ -181,6 +183,8 @@ class Walker:
         bound = self._bindings[count]
         x, y = bound.x[0], bound.y[0]  # [s, hidden]
         x[:] = self._embed(list(ids)) * np.float32(network.embed_scale)
+        if self.model.positions is not None:
+            x += self.model.positions[self.position : self.position + count]
         bound.total[...] = self.position + count
         bound.last[0] = self.position + count - 1
         for layer, binding in enumerate(bound.layers):

@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from larqldb.model.dtypes import as_float32
-from larqldb.model.graph import MICROSOFT, Builder, attend, cache_width
+from larqldb.model.graph import MICROSOFT, Builder, activations, attend, cache_width, rotary_names
 from larqldb.model.network import NORMS
 from larqldb.model.quantise import BLOCK, quantise
 
@@ -108,13 +108,11 @@ def layer_graph(network: Network, weights: Weights, layer: int) -> Graph:
         y = graph.norm(y, "post_attn_norm", layer)
     x = graph.name(graph.op("Add", [x, y]), "residual")
     x = graph.norm(x, "ffn_norm", layer)
-    gate, up = graph.linear(x, "gate", layer), graph.linear(x, "up", layer)  # [1, s, ffn]
-    graph.name(graph.op("Mul", [graph.activation(gate), up]), "activations")
+    graph.name(activations(graph, x, layer), "activations")
     hidden, width = network.hidden, cache_width(network.head_dim)
-    rotary = network.rotaries.index(network.attention[layer].rotary)
     inputs = [_floats(name, [1, "s", hidden]) for name in (("x", "y") if layer else ("x",))]
     inputs += [_value("last", [1], TensorProto.INT32), _value("total", [], TensorProto.INT32)]
-    inputs += [_floats(f"{part}.{rotary}", ["positions", width // 2]) for part in ("cos", "sin")]
+    inputs += [_floats(name, ["positions", width // 2]) for name in rotary_names(network, layer)]
     caches = [f"layers.{layer}.{part}" for part in ("key", "value")]
     inputs += [_floats(f"past.{cache}", [1, network.kv_heads, "cached", width]) for cache in caches]
     outputs = [_floats("residual", [1, "s", hidden]), _floats("activations", [1, "s", network.ffn])]

@@ -14,6 +14,8 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
+    "U8": np.dtype(np.uint8),  # this and the next: of masks that old checkpoints carry, never of weights
+    "BOOL": np.dtype(np.bool_),
 }
 USER_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 

@@ -139,7 +139,7 @@ def pieces(db: apsw.Connection, store: TensorStore, role: str) -> Iterator[NDArr
     if tensor is None:
         raise KeyError(role)
     if tensor.storage != "chunks":
-        store.read(tensor)  # says what is missing
+        store.weights(role, None)  # says what is missing
     dtype, (rows, width) = NUMPY[tensor.dtype], tensor.shape
     size, rest, found = width * dtype.itemsize, b"", 0
     for (data,) in db.execute("SELECT data FROM tensor_chunks WHERE tensor = ? ORDER BY chunk", (tensor.name,)):

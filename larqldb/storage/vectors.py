@@ -164,17 +164,14 @@ class VectorIndex:
         load_extension(db)
         db.pragma("page_size", PAGE_SIZE)
         store = TensorStore(self.db)
-        held = fetch(
-            self.db,
-            "SELECT role, layer FROM tensors WHERE role IN ('gate', 'down') AND storage = 'features' ORDER BY layer",
-        )
+        held = [tensor for tensor in store.tensors() if tensor.storage == "features"]
         with db:
             db.execute(
                 "CREATE TABLE stamp (stamp TEXT NOT NULL); CREATE TABLE seal (seal TEXT NOT NULL);"
                 "CREATE TABLE bounds (vectors TEXT, layer INTEGER, bound REAL, PRIMARY KEY (vectors, layer))"
             )
             for table, direction in TABLES.items():
-                layers = [layer for role, layer in held if role == direction]
+                layers = sorted(tensor.layer or 0 for tensor in held if direction in tensor.layout.roles)
                 for layer in layers:
                     matrix = as_float32(store.weights(direction, layer))
                     if layer == layers[0]:

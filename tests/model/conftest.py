@@ -46,9 +46,9 @@ class Tiny:
     recorded_logits: np.ndarray
 
     def weights(self, role: str, layer: int | None) -> np.ndarray:
-        slot = next(slot for slot in tensors(self.network) if (slot.role, slot.layer) == (role, layer))
-        weight = golden_models.weight(self.name, slot.name, slot.shape)
-        return weight.T if role == "down" else weight
+        slot = next(slot for slot in tensors(self.network) if slot.layer == layer and role in slot.layout.roles)
+        weight = slot.layout.part(golden_models.weight(self.name, slot.name, slot.shape), role)
+        return np.ascontiguousarray(weight.T if role == "down" else weight)
 
     def runner(self, expose: Iterable[str] = ()) -> Runner:
         return Runner(self.network, self.weights, threads=1, expose=expose)

@@ -320,9 +320,9 @@ def test_long_values_are_cut_in_messages():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_names_every_tensor_it_uses(family):
-    assert {"embed", "final_norm", "head", "attn_norm", "ffn_norm", "gate", "up", "down"} <= set(
-        FAMILIES[family].TENSORS
-    )
+    needed = {"embed", "final_norm", "head", "attn_norm", "attn_q", "attn_k", "attn_v", "attn_o", "ffn_norm", "down"}
+    named = {role for roles in FAMILIES[family].TENSORS for role in roles.split("+")}
+    assert {*needed, "gate", *(["up"] if FAMILIES[family].GATED else [])} <= named
 
 
 values = st.recursive(

@@ -73,6 +73,8 @@ def test_shares_sum_to_the_logit(tiny, last):
             if network.has(role):
                 total += float(tiny.weights(role, layer) @ towards[block])
     assert abs(total - float(residual @ direction)) < 1e-3
+    if network.has("final_norm_bias"):
+        total += float(tiny.weights("final_norm_bias", None) @ unembedding)
     capped = total if network.final_softcap is None else network.final_softcap * np.tanh(total / network.final_softcap)
     assert abs(capped - tiny.recorded_logits[-1, token]) < 1e-3
 

@@ -14,10 +14,9 @@ def feeds(tiny) -> dict[str, np.ndarray]:
     """Everything the graph reads that does not depend on the prompt."""
     network, width = tiny.network, graph.cache_width(tiny.network.head_dim)
     arrays = {}
-    for slot in tensors(network):
-        offset = network.norm_offset if slot.role in NORMS else 0
-        array = tiny.weights(slot.role, slot.layer) + np.float32(offset)
-        arrays[graph.weight_name(slot.role, slot.layer)] = np.ascontiguousarray(array)
+    for role, layer in ((role, slot.layer) for slot in tensors(network) for role in slot.layout.roles):
+        offset = network.norm_offset if role in NORMS else 0
+        arrays[graph.weight_name(role, layer)] = tiny.weights(role, layer) + np.float32(offset)
     for index, rotary in enumerate(network.rotaries):
         arrays[f"cos.{index}"], arrays[f"sin.{index}"] = tables(rotary, network.head_dim, 128, width)
     return arrays

@@ -25,6 +25,9 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
+    # masks that old checkpoints carry; no weight is of these
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(np.bool_),
 }
 # A float is NaN or infinite exactly when its exponent bits are all set; an integer test is faster than isfinite on
 # bfloat16 and needs no float32 copy.
@@ -38,7 +41,7 @@ _CHECK_BLOCK = 1 << 20  # numbers looked at together, so that the test needs meg
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of a source: Hugging Face name, dtype as read ("F32", "F16", "BF16"), shape [out, in].
+    """One tensor of a source: Hugging Face name, dtype as read ("F32", "F16", "BF16", …), shape as Hugging Face has it.
 
     ``quantisation`` is the name of the block format it is stored in ("Q4_1"), or None; such tensors are read as F32.
     """
@@ -124,6 +127,8 @@ def shown(text: str) -> str:
 
 
 def _require_finite(array: NDArray[Any], info: TensorInfo, first_row: int) -> None:
+    if info.dtype not in _EXPONENT_BITS:
+        return
     integer, mask = _EXPONENT_BITS[info.dtype]
     bits = array.reshape(-1).view(integer)
     for block in range(0, bits.size, _CHECK_BLOCK):
