@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from larqldb.cli.export import export
 from larqldb.cli.generate import chat, run
 from larqldb.cli.interrupts import notice_interrupts
 from larqldb.cli.render import Renderer, renderer
@@ -265,6 +266,7 @@ def bands(file: str, output: str | None) -> None:
         show(connection, f"SELECT {columns} FROM layers ORDER BY layer", (), renderer(output))
 
 
+cli.add_command(export)
 cli.add_command(run)
 cli.add_command(chat)
 
