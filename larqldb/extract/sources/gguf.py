@@ -35,17 +35,21 @@ _QUANTISED = frozenset(
 )
 # Numbers dequantised at once: gguf's temporaries, several float32 each, then stay in the processor's cache.
 _SLAB = 1 << 18
-_ROPE_FACTORS = "rope_freqs.weight"
+_ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight")
 _REORDERED = re.compile(r".*\.self_attn\.(?P<which>[qk])_proj\.(weight|bias)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Where a tensor comes from and what its numbers need: ``heads`` to put rows back in order, ``offset`` to add."""
+    """Where a tensor comes from and what its numbers need.
+
+    ``heads`` to put rows back in order, ``offset`` to add, ``transposed`` to turn the matrix.
+    """
 
     tensor: StoredTensor
     heads: int | None
     offset: float
+    transposed: bool
 
 
 class GGUFSource(Source):
@@ -63,11 +67,12 @@ class GGUFSource(Source):
                 why="a model is read from one file",
                 remedy="Join the parts with llama-gguf-split --merge",
             )
-        config = config_from_gguf(container, rope_factors=self._rope_factors())
+        factors = {name: self._rope_factors(name) for name in _ROPE_FACTORS if name in container.tensors}
+        config = config_from_gguf(container, rope_factors=factors)
         self._stored: dict[str, _Stored] = {}
         tensors = {}
         for tensor in container.tensors.values():
-            if tensor.name != _ROPE_FACTORS:
+            if tensor.name not in factors:
                 info = self._adopt(tensor, config)
                 tensors[info.name] = info
         super().__init__(origin, config | special_token_ids(container), tensors)
@@ -76,16 +81,15 @@ class GGUFSource(Source):
     def files(self) -> dict[str, bytes]:
         """config.json and the tokenizer's files, synthesised (Gemma's 262,144 tokens take seconds)."""
         config = (json.dumps(self.config, ensure_ascii=False, indent=2) + "\n").encode()
-        return {"config.json": config, **tokenizer_files(self._container, self.config["max_position_embeddings"])}
+        context = self._container.metadata[f"{self._container.metadata['general.architecture']}.context_length"]
+        return {"config.json": config, **tokenizer_files(self._container, context)}
 
-    def _rope_factors(self) -> NDArray[np.float32] | None:
-        """What each rotary frequency is divided by, float32 [head_dim / 2]; None when the file does not say."""
-        tensor = self._container.tensors.get(_ROPE_FACTORS)
-        if tensor is None:
-            return None
+    def _rope_factors(self, name: str) -> NDArray[np.float32]:
+        """What each rotary frequency is divided by, float32 [head_dim / 2]."""
+        tensor = self._container.tensors[name]
         if tensor.type is not GGMLQuantizationType.F32 or len(tensor.shape) != 1:
             raise UnsupportedModel(
-                what=f"tensor {_ROPE_FACTORS} of type {tensor.type.name} and shape {list(tensor.shape)}",
+                what=f"tensor {name} of type {tensor.type.name} and shape {list(tensor.shape)}",
                 why="a vector of F32 is expected",
                 remedy="Use the model's Hugging Face directory instead",
             )
@@ -93,13 +97,13 @@ class GGUFSource(Source):
 
     def _adopt(self, tensor: StoredTensor, config: dict[str, Any]) -> TensorInfo:
         architecture = self._container.metadata["general.architecture"]
-        naming = NAMINGS[architecture]
-        name = naming.hugging_face(tensor.name, config["num_hidden_layers"])
+        naming, layers = NAMINGS[architecture], self._container.metadata[f"{architecture}.block_count"]
+        name = naming.hugging_face(tensor.name, layers)
         kind = tensor.type.name
         if name is None:
             raise UnsupportedModel(
                 what=shown(f"tensor {tensor.name}"),
-                why=f"a {architecture} model of {config['num_hidden_layers']} layers has none of that name",
+                why=f"a {architecture} model of {layers} layers has none of that name",
                 remedy="Use the model's Hugging Face directory instead",
             )
         if kind not in _FLOATS and kind not in _QUANTISED:
@@ -118,9 +122,11 @@ class GGUFSource(Source):
                     remedy="Download or convert the model again",
                 )
         offset = -1.0 if naming.has_norm_offset(name) else 0.0
-        self._stored[name] = _Stored(tensor, heads, offset)
+        transposed = naming.is_transposed(name, tensor.shape)
+        self._stored[name] = _Stored(tensor, heads, offset, transposed)
         dtype = kind if kind in _FLOATS and not offset else "F32"
-        return TensorInfo(name, dtype, tensor.shape, kind if kind in _QUANTISED else None)
+        shape = tensor.shape[::-1] if transposed else tensor.shape
+        return TensorInfo(name, dtype, shape, kind if kind in _QUANTISED else None)
 
     def _read(self, info: TensorInfo, start: int, stop: int) -> NDArray[Any]:
         stored = self._stored[info.name]
@@ -129,6 +135,8 @@ class GGUFSource(Source):
             # Scattered rows; q and k are small beside the rest, so the whole of one is read.
             order = stored_rows(tensor.shape[0], stored.heads)[start:stop]
             return self._dequantised(tensor).astype(dtype, copy=False)[order]
+        if stored.transposed:
+            return np.ascontiguousarray(self._dequantised(tensor).astype(dtype, copy=False).T[start:stop])
         array = self._dequantised(tensor, start, stop).astype(dtype, copy=False)
         if stored.offset:
             array += dtype.type(stored.offset)

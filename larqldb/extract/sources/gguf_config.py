@@ -6,20 +6,24 @@ maths is refused by name. Keys: https://github.com/ggml-org/ggml/blob/master/doc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from larqldb.errors import BadModelFile, UnsupportedModel
 from larqldb.extract.sources.base import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping
 
     from larqldb.extract.sources.gguf_container import Container
+
+Config = dict[str, Any]
+Factors = NDArray[np.float32]
 
 _REMEDY = "Use the model's Hugging Face directory instead"
 _AGAIN = "Download or convert the model again"
@@ -100,10 +104,11 @@ def _is_one_of(value: object, neutral: tuple[Any, ...]) -> bool:
     return not isinstance(value, np.ndarray) and value in neutral
 
 
-def config_from_gguf(container: Container, *, rope_factors: NDArray[np.float32] | None = None) -> dict[str, Any]:
+def config_from_gguf(container: Container, *, rope_factors: Mapping[str, Factors] = MappingProxyType({})) -> Config:
     """The config.json the model would have as a Hugging Face directory, special token ids aside.
 
-    ``rope_factors`` is the file's rope_freqs tensor, float32 [head_dim / 2], by which each frequency is divided.
+    ``rope_factors`` are the file's tensors, float32 [half the numbers of a head that are turned], by which each
+    frequency is divided: rope_freqs.weight, or rope_factors_short.weight and rope_factors_long.weight.
     Raises UnsupportedModel for an unknown architecture or key, BadModelFile for a missing or senseless one.
     """
     architecture = container.metadata.get("general.architecture")
@@ -118,13 +123,14 @@ def config_from_gguf(container: Container, *, rope_factors: NDArray[np.float32] 
         )
     metadata = _Metadata(container, architecture)
     config = build(metadata)
-    config["rope_scaling"] = _rope_scaling(metadata, config, rope_factors)
+    if "rope_theta" in config:
+        config["rope_scaling"] = _rope_scaling(metadata, config, rope_factors)
     metadata.refuse_unread()
     return config
 
 
-def _common(metadata: _Metadata) -> dict[str, Any]:
-    """What every architecture here has."""
+def _layers(metadata: _Metadata) -> int:
+    """How many layers there are, as far as the tensors can bear it out."""
     tensors = metadata.container.tensors
     layers = metadata.integer("block_count")
     if layers > len(tensors):
@@ -133,19 +139,30 @@ def _common(metadata: _Metadata) -> dict[str, Any]:
             problem=f"it promises {layers:,} layers and holds {len(tensors):,} tensors",
             remedy=_AGAIN,
         )
-    heads = metadata.integer("attention.head_count")
-    hidden = metadata.integer("embedding_length")
-    head_dim = metadata.integer("attention.key_length", max(1, hidden // heads))
-    for key in ("attention.value_length", "rope.dimension_count"):
-        if (other := metadata.integer(key, head_dim)) != head_dim:
-            raise UnsupportedModel(
-                what=f"{metadata.architecture}.{key} = {other}", why=f"heads are {head_dim} wide", remedy=_REMEDY
-            )
-    embedding = tensors.get("token_embd.weight")
+    return layers
+
+
+def _vocabulary(metadata: _Metadata) -> int:
+    """How many tokens have an embedding."""
+    embedding = metadata.container.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise BadModelFile(
             path=metadata.container.path, problem="it has no token embedding (token_embd.weight)", remedy=_AGAIN
         )
+    return embedding.shape[0]
+
+
+def _common(metadata: _Metadata, *, partial_rotary: bool = False) -> dict[str, Any]:
+    """What every architecture with rotary positions has."""
+    tensors, layers = metadata.container.tensors, _layers(metadata)
+    heads = metadata.integer("attention.head_count")
+    hidden = metadata.integer("embedding_length")
+    head_dim = metadata.integer("attention.key_length", max(1, hidden // heads))
+    for key in ("attention.value_length", *(() if partial_rotary else ("rope.dimension_count",))):
+        if (other := metadata.integer(key, head_dim)) != head_dim:
+            raise UnsupportedModel(
+                what=f"{metadata.architecture}.{key} = {other}", why=f"heads are {head_dim} wide", remedy=_REMEDY
+            )
     return {
         "hidden_size": hidden,
         "intermediate_size": metadata.integer("feed_forward_length"),
@@ -154,7 +171,7 @@ def _common(metadata: _Metadata) -> dict[str, Any]:
         "num_key_value_heads": metadata.integer("attention.head_count_kv", heads),
         "head_dim": head_dim,
         "max_position_embeddings": metadata.integer("context_length"),
-        "vocab_size": embedding.shape[0],
+        "vocab_size": _vocabulary(metadata),
         "rms_norm_eps": metadata.number("attention.layer_norm_rms_epsilon"),
         "rope_theta": metadata.number("rope.freq_base", 10_000.0),
         # GGUF leaves the head out when it is the embedding.
@@ -241,18 +258,61 @@ def _gemma3(metadata: _Metadata) -> dict[str, Any]:
     }
 
 
+def _phi3(metadata: _Metadata) -> dict[str, Any]:
+    config = _common(metadata, partial_rotary=True)
+    del config["attention_bias"]  # Phi-3 has none, and transformers no key for it
+    turned = metadata.integer("rope.dimension_count", config["head_dim"])
+    window = metadata.get("attention.sliding_window")  # 0 where there is none
+    return {
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        **config,
+        "hidden_act": "silu",
+        "partial_rotary_factor": _share(turned, config["head_dim"]),
+        "sliding_window": metadata.integer("attention.sliding_window") if window else None,
+        "original_max_position_embeddings": metadata.integer(
+            "rope.scaling.original_context_length", config["max_position_embeddings"]
+        ),
+    }
+
+
+def _share(part: int, whole: int) -> float:
+    """The fraction that gives ``part`` again when ``whole`` times it is cut to an integer, as transformers does."""
+    share = part / whole
+    return share if int(whole * share) == part else math.nextafter(share, 1)
+
+
+def _gpt2(metadata: _Metadata) -> dict[str, Any]:
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "n_layer": _layers(metadata),
+        "n_embd": metadata.integer("embedding_length"),
+        "n_head": metadata.integer("attention.head_count"),
+        "n_inner": metadata.integer("feed_forward_length"),
+        "n_positions": metadata.integer("context_length"),
+        "vocab_size": _vocabulary(metadata),
+        "layer_norm_epsilon": metadata.number("attention.layer_norm_epsilon"),
+        "activation_function": "gelu_new",
+        # older converters wrote the embedding a second time
+        "tie_word_embeddings": "output.weight" not in metadata.container.tensors,
+    }
+
+
 _ARCHITECTURES: dict[str, Callable[[_Metadata], dict[str, Any]]] = {
     "llama": _llama,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
     "gemma2": _gemma2,
     "gemma3": _gemma3,
+    "phi3": _phi3,
+    "gpt2": _gpt2,
 }
 
 
-def _rope_scaling(
-    metadata: _Metadata, config: dict[str, Any], factors: NDArray[np.float32] | None
-) -> dict[str, Any] | None:
+def _rope_scaling(metadata: _Metadata, config: dict[str, Any], tensors: Mapping[str, Factors]) -> dict[str, Any] | None:
+    factors = tensors.get("rope_freqs.weight")
+    short, long = (tensors.get(f"rope_factors_{which}.weight") for which in ("short", "long"))
     kind = metadata.get("rope.scaling.type")
     if kind is not None and not isinstance(kind, str):
         raise metadata.bad("rope.scaling.type", kind)
@@ -262,6 +322,8 @@ def _rope_scaling(
                 what=f"rope_freqs.weight with {kind} scaling", why="one or the other is known", remedy=_REMEDY
             )
         return _llama3_scaling(config, factors)
+    if short is not None or long is not None:
+        return _longrope(metadata, config, short, long)
     if kind in (None, "none"):
         # Files from before the type was written have a linear factor only; 1 means none.
         old = metadata.number("rope.scale_linear", 1.0)
@@ -275,7 +337,21 @@ def _rope_scaling(
     raise UnsupportedModel(what=shown(f"rope scaling {kind}"), why="only linear and yarn are known", remedy=_REMEDY)
 
 
-def _llama3_scaling(config: dict[str, Any], factors: NDArray[np.float32]) -> dict[str, Any]:
+def _longrope(
+    metadata: _Metadata, config: dict[str, Any], short: Factors | None, long: Factors | None
+) -> dict[str, Any]:
+    """LongRoPE's settings: its two lists of factors, and what turned numbers grow by."""
+    if short is None or long is None or config["model_type"] != "phi3":
+        raise UnsupportedModel(what="LongRoPE factors", why="only a phi3 model with both is known", remedy=_REMEDY)
+    return {
+        "rope_type": "longrope",
+        "short_factor": short.tolist(),
+        "long_factor": long.tolist(),
+        "attention_factor": metadata.number("rope.scaling.attn_factor", 1.0),
+    }
+
+
+def _llama3_scaling(config: dict[str, Any], factors: Factors) -> dict[str, Any]:
     """The settings of Llama 3's frequency scaling that give these factors.
 
     Long waves are slowed by the whole factor, short ones not at all, those between by a blend: transformers,

@@ -222,11 +222,13 @@ def test_names_are_those_of_llama_cpp(architecture: str) -> None:
     arch = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     theirs = gguf.get_tensor_name_map(arch, 3)
     naming = NAMINGS[architecture]
-    for name in ("token_embd.weight", "output_norm.weight", *(f"blk.2.{part}.weight" for part in naming.parts)):
+    outside = (f"{part}.weight" for part in naming.outside if part != "output")  # not all name the head
+    for name in (*outside, *(f"blk.2.{part}.weight" for part in naming.parts)):
         ours = naming.hugging_face(name, 3)
         assert ours is not None
         assert theirs.get_name(ours, try_suffixes=(".weight",)) == name
-    assert naming.hugging_face("blk.0.attn_q.bias", 1) == "model.layers.0.self_attn.q_proj.bias"
+    inside = naming.hugging_face("blk.0.attn_output.weight", 1)
+    assert naming.hugging_face("blk.0.attn_output.bias", 1) == inside.removesuffix("weight") + "bias"
     assert naming.hugging_face("blk.0.ffn_gate_exps.weight", 1) is None
     assert naming.hugging_face("output.weight", 1) == "lm_head.weight"
 
