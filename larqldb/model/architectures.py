@@ -88,7 +88,9 @@ class Llama:
         head_dim = config.optional_integer("head_dim", 1, 4096)
         if head_dim is None:
             if hidden % heads:
-                config.wrong("hidden_size", f"is {hidden}, not a multiple of num_attention_heads = {heads}")
+                config.wrong(
+                    "hidden_size", f"is {hidden}, not a multiple of {config.name('num_attention_heads')} = {heads}"
+                )
             head_dim = hidden // heads
         context = config.integer("max_position_embeddings", 1, MOST)
         attention = cls.attention(config, layers, context, head_dim)

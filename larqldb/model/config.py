@@ -47,7 +47,8 @@ class ConfigReader:
     """The values of one config.json (or of an object inside it); remembers which keys were read.
 
     ``where`` prefixes keys in messages ("rope_scaling."). A value that is missing or null is taken from ``defaults``.
-    ``spellings``: what a family calls the keys that others share; everything is asked for by the shared name.
+    ``spellings``: what a family calls keys that others share; they are asked for by the shared name, and may stand in
+    the file under either.
     Every method raises BadModelFile for a value of the wrong type or out of range, naming the key and the value.
     """
 
@@ -64,10 +65,12 @@ class ConfigReader:
 
     def get(self, key: str) -> Any:
         """The value of ``key`` as it is; None when neither config nor defaults have it."""
-        key = self._spellings.get(key, key)
-        self._read.add(key)
-        value = self.values.get(key)
-        return self.defaults.get(key) if value is None else value
+        own = self._spellings.get(key, key)
+        self._read |= {key, own}
+        found = [value for name in dict.fromkeys((own, key)) if (value := self.values.get(name)) is not None]
+        if len(found) > 1 and found[0] != found[1]:
+            self.wrong(key, f"is {shown(found[0])}, and {key}, which is the same, is {shown(found[1])}")
+        return found[0] if found else self.defaults.get(own)
 
     def integer(self, key: str, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""
@@ -133,19 +136,19 @@ class ConfigReader:
         """Raise BadModelFile about ``key``."""
         raise BadModelFile(
             path="config.json",
-            problem=f"{self._name(key)} {problem}",
+            problem=f"{self.name(key)} {problem}",
             remedy="Check that the file belongs to the model and came over whole",
         )
 
     def unsupported(self, key: str, why: str) -> NoReturn:
         """Raise UnsupportedModel about the value of ``key``."""
         raise UnsupportedModel(
-            what=f"{self._name(key)} = {shown(self.get(key))} in config.json",
+            what=f"{self.name(key)} = {shown(self.get(key))} in config.json",
             why=why,
             remedy="Use a model without it",
         )
 
-    def _name(self, key: str) -> str:
+    def name(self, key: str) -> str:
         """The key as it appears in a message: in full, on one line."""
         key = self._spellings.get(key, key)
         return self.where + (key if key.isprintable() and len(key) < 60 else shown(key))
