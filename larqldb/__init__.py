@@ -1,7 +1,8 @@
 """larqldb: a transformer language model as one SQLite file, queried with SQL and LQL."""
 
 from importlib import import_module as _import_module
-from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from larqldb.build import build_info
 from larqldb.dbapi import (
@@ -42,6 +43,9 @@ from larqldb.errors import (
 )
 from larqldb.extract import ExtractReport, extract
 
+if _TYPE_CHECKING:
+    from larqldb.knowledge.probe import ProbeReport, probe
+
 __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 - in the order of sorted()
@@ -63,6 +67,7 @@ __all__ = [  # noqa: RUF022 - in the order of sorted()
     "NUMBER",
     "NotSupportedError",
     "OperationalError",
+    "ProbeReport",
     "ProgrammingError",
     "ROWID",
     "STRING",
@@ -77,14 +82,21 @@ __all__ = [  # noqa: RUF022 - in the order of sorted()
     "extract",
     "load_ipython_extension",
     "paramstyle",
+    "probe",
     "sqlite_version",
     "sqlite_version_info",
     "threadsafety",
 ]
 
 
-def __getattr__(name: str) -> _ModuleType:
-    """``larqldb.lql`` without importing it first; connecting alone does not wait for it."""
+# Names that wait for their first use: connecting alone does not need what is behind them.
+_LATER = {"ProbeReport": "larqldb.knowledge.probe", "probe": "larqldb.knowledge.probe"}
+
+
+def __getattr__(name: str) -> _Any:
+    """``larqldb.lql`` without importing it first, and the names in ``_LATER``."""
     if name == "lql":
         return _import_module("larqldb.lql")
+    if name in _LATER:
+        return getattr(_import_module(_LATER[name]), name)
     raise AttributeError(f"module 'larqldb' has no attribute {name!r}")

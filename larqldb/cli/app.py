@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from larqldb.cli.export import export
 from larqldb.cli.generate import chat, run
 from larqldb.cli.interrupts import notice_interrupts
+from larqldb.cli.options import example, output_options
+from larqldb.cli.probe import probe
 from larqldb.cli.render import Renderer, renderer
 from larqldb.dbapi import Connection, connect
 from larqldb.dbapi.failures import closest
@@ -24,8 +26,6 @@ from larqldb.extract import LEVELS, extract
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 DEBUG = "LARQLDB_DEBUG"  # set: an unexpected exception shows its traceback
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,18 +90,6 @@ def cli() -> None:
     """
 
 
-def _example(line: str) -> str:
-    return f"\b\nExample:\n  {line}"
-
-
-def _output(command: F) -> F:
-    """The output options, the same for every command that gives rows."""
-    choices = (("csv", "CSV; NULL is empty, BLOBs are hexadecimal."), ("json", "JSON: an array of objects."))
-    for name, text in (*choices, ("table", "A table, as on a terminal.")):
-        command = click.option(f"--{name}", "output", flag_value=name, help=text)(command)
-    return command
-
-
 @contextmanager
 def _opened(file: str, *, read_only: bool = False) -> Iterator[Connection]:
     with closing(connect(file, read_only=read_only)) as connection:
@@ -109,13 +97,13 @@ def _opened(file: str, *, read_only: bool = False) -> Iterator[Connection]:
         yield connection
 
 
-@cli.command("extract", epilog=_example("larqldb extract SmolLM2-135M-Instruct.Q4_1.gguf -o smol.vindex"))
+@cli.command("extract", epilog=example("larqldb extract SmolLM2-135M-Instruct.Q4_1.gguf -o smol.vindex"))
 @click.argument("source")
 @click.option("-o", "--output", "target", required=True, metavar="FILE", help="The vindex to write; must not exist.")
 @click.option("--level", type=click.Choice(LEVELS), default="all", show_default=True, help="How much is stored.")
 @click.option("--dtype", metavar="float32|float16|bfloat16", help="What matrices are stored as.")
 @click.option("--layers", metavar="A-B", help="Only the features of these layers.")
-@_output
+@output_options
 def extract_command(source: str, target: str, level: str, dtype: str | None, layers: str | None, output: str) -> None:
     """Turn a model into a vindex.
 
@@ -130,7 +118,7 @@ def extract_command(source: str, target: str, level: str, dtype: str | None, lay
 
 
 @cli.command(
-    epilog=_example(
+    epilog=example(
         "larqldb query smol.vindex \"SELECT layer, feature FROM features WHERE token = ? LIMIT 5\" ' Paris'"
     )
 )
@@ -139,7 +127,7 @@ def extract_command(source: str, target: str, level: str, dtype: str | None, lay
 @click.argument("values", nargs=-1)
 @click.option("-p", "--param", "named", type=(str, str), multiple=True, metavar="NAME VALUE", help="A value for :NAME.")
 @click.option("--read-only", is_flag=True, help="Refuse whatever would change the file.")
-@_output
+@output_options
 def query(
     file: str,
     statements: str | None,
@@ -173,7 +161,7 @@ def query(
         connection.commit()
 
 
-@cli.command(epilog=_example("larqldb sql 'DESCRIBE \"France\" KNOWLEDGE'"))
+@cli.command(epilog=example("larqldb sql 'DESCRIBE \"France\" KNOWLEDGE'"))
 @click.argument("arguments", nargs=-1, required=True, metavar="[FILE] STATEMENT")
 def sql(arguments: tuple[str, ...]) -> None:
     """Show the SQL that a statement becomes."""
@@ -185,18 +173,18 @@ def sql(arguments: tuple[str, ...]) -> None:
         click.echo(to_sql(statement))
 
 
-@cli.command(epilog=_example("larqldb info smol.vindex"))
+@cli.command(epilog=example("larqldb info smol.vindex"))
 @click.argument("file")
-@_output
+@output_options
 def info(file: str, output: str | None) -> None:
     """Show what a vindex holds."""
     with _opened(file, read_only=True) as connection:
         show(connection, "STATS", (), renderer(output))
 
 
-@cli.command(epilog=_example("larqldb verify smol.vindex"))
+@cli.command(epilog=example("larqldb verify smol.vindex"))
 @click.argument("file")
-@_output
+@output_options
 def verify(file: str, output: str | None) -> None:
     """Check that a vindex is as it was written.
 
@@ -218,13 +206,13 @@ def verify(file: str, output: str | None) -> None:
     click.echo(f"{file} is sound", err=True)
 
 
-@cli.command(epilog=_example('larqldb trace smol.vindex "The capital of France is" --for Paris --png paris.png'))
+@cli.command(epilog=example('larqldb trace smol.vindex "The capital of France is" --for Paris --png paris.png'))
 @click.argument("file")
 @click.argument("prompt")
 @click.option("--for", "answer", metavar="WORD", help="The token to follow; the most probable one without it.")
 @click.option("--layers", metavar="A-B", help="Only these layers.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into a picture (larqldb[plot]).")
-@_output
+@output_options
 def trace(file: str, prompt: str, answer: str | None, layers: str | None, png: Path | None, output: str | None) -> None:
     """Draw how an answer forms, layer by layer.
 
@@ -248,9 +236,9 @@ def trace(file: str, prompt: str, answer: str | None, layers: str | None, png: P
             as_text(token, steps, connection.session.network.vocab, sys.stdout)
 
 
-@cli.command(epilog=_example("larqldb bands smol.vindex"))
+@cli.command(epilog=example("larqldb bands smol.vindex"))
 @click.argument("file")
-@_output
+@output_options
 def bands(file: str, output: str | None) -> None:
     """Find a model's bands by tracing it.
 
@@ -266,12 +254,13 @@ def bands(file: str, output: str | None) -> None:
         show(connection, f"SELECT {columns} FROM layers ORDER BY layer", (), renderer(output))
 
 
+cli.add_command(probe)
 cli.add_command(export)
 cli.add_command(run)
 cli.add_command(chat)
 
 
-@cli.command(epilog=_example("larqldb repl smol.vindex"))
+@cli.command(epilog=example("larqldb repl smol.vindex"))
 @click.argument("file", default=":memory:")
 def repl(file: str) -> None:
     """Ask for statements and show their rows."""
@@ -280,7 +269,7 @@ def repl(file: str) -> None:
     start(file)
 
 
-@cli.command("help", epilog=_example("larqldb help DESCRIBE"))
+@cli.command("help", epilog=example("larqldb help DESCRIBE"))
 @click.argument("statement", nargs=-1)
 def help_command(statement: tuple[str, ...]) -> None:
     """Explain a statement of LQL, or list them all."""

@@ -1,0 +1,149 @@
+"""What features and heads add to the logits of tokens, for many texts at a time.
+
+The shares are those of ``larqldb.model.explain``: exact parts of the logit with the norms held at their actual scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from larqldb.storage.dtypes import as_float32
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from larqldb.functions.session import Session
+    from larqldb.model.network import Network
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What wrote one token: its ``logit`` before any cap, and the parts that are not negligible.
+
+    ``parts`` int64 [n] number features and heads (``Parts.number``), ``shares`` float32 [n] are what they add to the
+    logit, ``leads`` float32 [n] what they add to its lead over the logit of another token.
+    """
+
+    logit: float
+    parts: NDArray[np.int64]
+    shares: NDArray[np.float32]
+    leads: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Numbers for the features and heads of a network: each layer's features first, then its heads."""
+
+    features: int
+    heads: int
+    head_dim: int
+
+    @classmethod
+    def of(cls, network: Network) -> Parts:
+        """Those of a network."""
+        return cls(network.ffn, network.heads, network.head_dim)
+
+    @property
+    def width(self) -> int:
+        """How many a layer has."""
+        return self.features + self.heads
+
+    def read(self, number: int) -> tuple[str, int, int]:
+        """Kind, layer and index of a part."""
+        layer, index = divmod(int(number), self.width)
+        return ("feature", layer, index) if index < self.features else ("head", layer, index - self.features)
+
+    def weight(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What to multiply by to compare a head, which writes ``head_dim`` numbers, with a feature."""
+        return np.where(numbers % self.width < self.features, 1.0, self.head_dim**-0.5)
+
+    def number(self, kind: str, layer: int, index: int) -> int:
+        """The number of a part."""
+        return layer * self.width + index + (self.features if kind == "head" else 0)
+
+
+class Evidence:
+    """Finds what wrote tokens from what ``watched`` names, the results of a run at the positions before them."""
+
+    def __init__(self, session: Session, floor: float) -> None:
+        self._session = session
+        self.network = session.network
+        self.parts = Parts.of(self.network)
+        self._floor = floor
+        self.watched = watched(self.network)
+
+    def shares(
+        self,
+        seen: Mapping[str, NDArray[np.float32]],
+        rows: Sequence[int],
+        tokens: Sequence[int],
+        against: Sequence[int],
+    ) -> list[Shares]:
+        """What wrote each token after each of some ``rows`` of the results, and its lead over another, ``against``.
+
+        Parts come with ``floor`` of the logit or more of either.
+        """
+        if not rows:
+            return []
+        both = self.table(seen, [*rows, *rows], [*tokens, *against])
+        (table, others), (logits, _) = (np.split(each, 2) for each in both)
+        leads = np.subtract(table, others, out=others)
+        made = []
+        for share, lead, logit in zip(table, leads, logits.tolist(), strict=True):
+            parts = np.flatnonzero(np.maximum(np.abs(share), np.abs(lead)) >= self._floor * abs(logit))
+            made.append(Shares(logit, parts, share[parts], lead[parts]))
+        return made
+
+    def table(
+        self, seen: Mapping[str, NDArray[np.float32]], rows: Sequence[int], tokens: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What every part adds to a token's logit after each of some rows, [n, layers · (features + heads)].
+
+        And the logits, [n]: what all parts and the embedding add up to.
+        """
+        network, chosen = self.network, np.asarray(rows)
+        residual = seen[f"layers.{network.layers - 1}.residual"][chosen]
+        norm = self._session.norm("final_norm", None)
+        towards = _through(network, self._head(tokens), residual, norm)  # [n, hidden]
+        table = np.empty((len(chosen), network.layers, self.parts.width), np.float32)
+        for layer in range(network.layers):
+            name = f"layers.{layer}."
+            ffn, attention = towards, towards
+            if network.post_norms:
+                post_ffn, post_attention = (self._session.norm(f"post_{b}_norm", layer) for b in ("ffn", "attn"))
+                ffn = _through(network, towards, seen[f"{name}ffn_unnormed"][chosen], post_ffn)
+                attention = _through(network, towards, seen[f"{name}attention_unnormed"][chosen], post_attention)
+            np.multiply(
+                ffn @ self._session.matrix("down", layer).T,
+                seen[f"{name}activations"][chosen],
+                out=table[:, layer, : network.ffn],
+            )
+            read = seen[f"{name}heads"][chosen] * (attention @ self._session.matrix("attn_o", layer))
+            table[:, layer, network.ffn :] = read.reshape(len(chosen), network.heads, -1).sum(axis=2)
+        return table.reshape(len(chosen), -1), np.einsum("nh,nh->n", residual, towards)
+
+    def _head(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """The tokens' rows of the head, float32 [n, hidden]."""
+        return as_float32(self._session.store.read_rows("embed" if self.network.tied else "head", list(tokens)))
+
+
+def watched(network: Network) -> tuple[str, ...]:
+    """The results of a run that shares are computed from."""
+    kinds = ["activations", "heads"]
+    if network.post_norms:
+        kinds += ["attention_unnormed", "ffn_unnormed"]
+    layers = range(network.layers)
+    return (*(f"layers.{layer}.{kind}" for layer in layers for kind in kinds), f"layers.{layers[-1]}.residual")
+
+
+def _through(
+    network: Network, towards: NDArray[np.float32], unnormed: NDArray[np.float32], norm: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``explain.through_norm`` for many: ``towards`` before a norm that each of ``unnormed`` enters, [n, hidden]."""
+    x = unnormed - unnormed.mean(axis=1, keepdims=True) if network.layer_norm else unnormed
+    before = towards * norm / np.sqrt(np.mean(np.square(x), axis=1, keepdims=True) + np.float32(network.norm_eps))
+    return np.asarray(before - before.mean(axis=1, keepdims=True) if network.layer_norm else before)
