@@ -42,6 +42,20 @@ def test_all_three_ranges_of_llama3_occur():
     assert ((ratio > 0.13) & (ratio < 0.99)).any()
 
 
+def test_longrope_divides_each_pair_by_its_factor_and_makes_it_grow():
+    rotary = Rotary(10000.0, "longrope", context=64, width=6, factors=(1.0, 2.0, 4.0), magnitude=1.5)
+    whole = frequencies(Rotary(10000.0, width=6), 8)
+    assert frequencies(rotary, 8) == pytest.approx(whole / [1, 2, 4])
+    cosines, sines = tables(rotary, 8, 20, 16)
+    assert cosines[:, :3] ** 2 + sines[:, :3] ** 2 == pytest.approx(np.full((20, 3), 2.25), abs=1e-5)
+    assert (cosines[:, 3:] == 1).all()  # what is not turned stays as it is
+    assert (sines[:, 3:] == 0).all()
+
+
+def test_a_part_of_a_head_has_the_frequencies_of_a_head_of_that_width():
+    assert np.array_equal(frequencies(Rotary(10000.0, width=48), 64), frequencies(Rotary(10000.0), 48))
+
+
 def test_tables():
     cosines, sines = tables(Rotary(10000.0), 14, 20, 16)
     assert cosines.shape == sines.shape == (20, 8)

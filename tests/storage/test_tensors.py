@@ -60,6 +60,65 @@ def test_features_round_trip(dtype: str, features: int, hidden: int, seed: int) 
             assert sha256(store.read(tensor)) == tensor.sha256
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    DTYPES, st.lists(st.integers(1, 20), min_size=1, max_size=3), st.integers(1, 30), st.booleans(), st.integers(0, 99)
+)
+def test_fused_and_transposed_chunks_round_trip(
+    dtype: str, rows: list[int], width: int, transposed: bool, seed: int
+) -> None:
+    roles = ["attn_q", "attn_k", "attn_v"][: len(rows)]
+    parts = {
+        role: random_bits(dtype, (n, width), seed + i) for i, (role, n) in enumerate(zip(roles, rows, strict=True))
+    }
+    whole = np.concatenate(list(parts.values()))
+    whole = np.ascontiguousarray(whole.T if transposed else whole)
+    sizes = tuple(rows) if len(rows) > 1 else ()
+    with pytest.MonkeyPatch.context() as patch, closing(open_database(":memory:")) as db:
+        patch.setattr(module, "CHUNK_BYTES", 37)
+        store = TensorStore(db)
+        tensor = StoredTensor(
+            "t", dtype, whole.shape, 1, "+".join(roles), "chunks", sha256(whole), rows=sizes, transposed=transposed
+        )
+        store.add(tensor)
+        store.write_chunks("t", whole)
+        assert list(store.tensors()) == [tensor]
+        assert store.read(tensor).tobytes() == whole.tobytes()
+        for role, part in parts.items():
+            found = store.find(role, 1)
+            assert found is not None
+            assert found.shape == part.shape
+            assert store.weights(role, 1).tobytes() == part.tobytes()
+        assert store.find("attn", 1) is None
+        assert store.find("attn_q", 2) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(DTYPES, st.integers(1, 30), st.integers(1, 30), st.booleans(), st.integers(0, 99))
+def test_fused_and_transposed_features_round_trip(
+    dtype: str, features: int, hidden: int, transposed: bool, seed: int
+) -> None:
+    gate, up, down = (random_bits(dtype, (features, hidden), seed + i) for i in range(3))
+    fused = np.concatenate([gate, up])
+    sources = {"gate+up": fused.T if transposed else fused, "down": down if transposed else down.T}
+    with closing(open_database(":memory:")) as db:
+        store = TensorStore(db)
+        store.write_features(3, {"gate": gate, "up": up, "down": down})
+        for role, source in sources.items():
+            rows = (features, features) if "+" in role else ()
+            tensor = StoredTensor(
+                role, dtype, source.shape, 3, role, "features", sha256(source), rows=rows, transposed=transposed
+            )
+            store.add(tensor)
+            assert store.read(tensor).tobytes() == source.tobytes()
+            assert sha256(store.read(tensor)) == tensor.sha256
+        for role, array in (("gate", gate), ("up", up), ("down", down)):
+            assert store.weights(role, 3).tobytes() == array.tobytes()
+            found = store.find(role, 3)
+            assert found is not None
+            assert found.shape == (array.shape[::-1] if role == "down" else array.shape)
+
+
 def test_absent_parts_are_named() -> None:
     with closing(open_database(":memory:")) as db:
         store = TensorStore(db)
@@ -68,6 +127,9 @@ def test_absent_parts_are_named() -> None:
             store.weights("attn_q", 0)
         with pytest.raises(KeyError):
             store.weights("attn_q", 1)
+        store.add(StoredTensor("model.y.weight", "F16", (4, 2), 0, "gate+up", "absent", "", rows=(2, 2)))
+        with pytest.raises(MissingPart, match=r"model\.y\.weight"):
+            store.weights("up", 0)
 
 
 @pytest.mark.parametrize(
