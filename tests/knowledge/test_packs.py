@@ -133,6 +133,7 @@ def test_whatever_is_in_it_a_file_is_read_or_refused(content: bytes, tmp_path_fa
 
 
 BUILTIN = packs.builtin()
+DATA = Path(packs.__file__).parent.parent / "data"
 
 
 @pytest.fixture(params=BUILTIN, ids=[pack.relation for pack in BUILTIN])
@@ -176,5 +177,46 @@ def test_facts_of_a_built_in_pack_are_clean(pack: Pack) -> None:
 def test_built_in_packs_are_sorted_and_their_files_named_after_them() -> None:
     names = [pack.relation for pack in BUILTIN]
     assert names == sorted(set(names))
-    folder = Path(packs.__file__).parent.parent / "data"
-    assert sorted(file.stem for file in folder.glob("*.tsv")) == names
+    assert sorted(file.stem for file in DATA.glob("*.tsv")) == names
+
+
+def test_the_built_in_packs_are_many_and_small() -> None:
+    assert len(BUILTIN) >= 16
+    assert sum(len(pack.facts) for pack in BUILTIN) >= 4000
+    assert sum(file.stat().st_size for file in DATA.iterdir()) < 400_000
+
+
+def test_licences_that_ask_for_their_text_have_it_beside_the_packs(pack: Pack) -> None:
+    texts = (DATA / "LICENSES.md").read_text(encoding="utf-8")
+    packages = re.findall(r"(?:^|; |through )([\w-]+) \d", pack.source)
+    assert packages
+    for package in packages:
+        assert package.casefold() in texts.casefold()
+
+
+@pytest.mark.parametrize(
+    ("relation", "entity", "target"),
+    [
+        ("capital", "Japan", "Tokyo"),
+        ("capital_of", "Oslo", "Norway"),
+        ("borders", "Portugal", "Spain"),
+        ("language", "Brazil", "Portuguese"),
+        ("currency", "Thailand", "baht"),
+        ("element_symbol", "gold", "Au"),
+        ("atomic_number", "helium", "2"),
+        ("state_capital", "Texas", "Austin"),
+        ("us_city_state", "Seattle", "Washington"),
+        ("occupation", "Charles Darwin", "naturalist"),
+        ("hypernym", "hammer", "tool"),
+        ("animal_class", "bat", "mammal"),
+        ("antonym", "hot", "cold"),
+        ("plural", "goose", "geese"),
+        ("past_tense", "go", "went"),
+        ("comparative", "good", "better"),
+        ("next", "Sunday", "Monday"),
+        ("french_name", "Germany", "Allemagne"),
+    ],
+)
+def test_well_known_facts(relation: str, entity: str, target: str) -> None:
+    (pack,) = (pack for pack in BUILTIN if pack.relation == relation)
+    assert target in {fact.target for fact in pack.facts if fact.entity == entity}
