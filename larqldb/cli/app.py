@@ -18,6 +18,7 @@ from larqldb.cli.interrupts import notice_interrupts
 from larqldb.cli.options import example, output_options
 from larqldb.cli.probe import probe
 from larqldb.cli.render import Renderer, renderer
+from larqldb.cli.report import report
 from larqldb.dbapi import Connection, connect
 from larqldb.dbapi.failures import closest
 from larqldb.dbapi.statements import script, to_sql
@@ -256,6 +257,7 @@ def bands(file: str, output: str | None) -> None:
 
 cli.add_command(probe)
 cli.add_command(export)
+cli.add_command(report)
 cli.add_command(run)
 cli.add_command(chat)
 

@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 
 from larqldb.cli.interrupts import notice_interrupts
+from larqldb.cli.options import example
 from larqldb.cli.output import write_text
 from larqldb.dbapi import Connection, connect
 from larqldb.dbapi.failures import closest
@@ -14,7 +15,7 @@ from larqldb.knowledge.export import FORMATS
 from larqldb.knowledge.export import export as pieces_of
 
 
-@click.command(epilog="\b\nExample:\n  larqldb export smol.vindex --format turtle --min-confidence 0.5 -o beliefs.ttl")
+@click.command(epilog=example("larqldb export smol.vindex --format turtle --min-confidence 0.5 -o beliefs.ttl"))
 @click.argument("file")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What to write.")
 @click.option("-o", "--output", metavar="OUT", help="Where to; standard output without it. Replaces a file.")
