@@ -56,6 +56,14 @@ CREATE TABLE edge_evidence (
 ) WITHOUT ROWID;
 CREATE INDEX edge_evidence_by_place ON edge_evidence (layer, number) WHERE kind = 'feature';
 
+-- What a relation is asked about: an entity belongs when direction · its residual, of length 1, comes to `least`.
+CREATE TABLE relation_domains (
+    relation  TEXT PRIMARY KEY REFERENCES relations (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    layer     INTEGER NOT NULL,        -- after which the residual is looked at
+    direction BLOB NOT NULL,           -- float32, hidden_size numbers, little-endian
+    least     REAL NOT NULL
+) WITHOUT ROWID;
+
 -- Every relation that a feature serves, and how that is known.
 CREATE TABLE feature_relations (
     layer    INTEGER NOT NULL,

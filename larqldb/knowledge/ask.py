@@ -13,13 +13,13 @@ import numpy as np
 from larqldb.knowledge.answers import finished, normalised
 from larqldb.knowledge.evidence import Evidence, Parts, Shares
 from larqldb.knowledge.together import Texts, Together
+from larqldb.knowledge.wordings import LONGEST, prompt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from larqldb.functions.session import Session
 
-LONGEST = 12  # tokens an answer may have, its end included
 TOKENS = 384  # of a run: bounds activations, and the square of it the attention
 TOGETHER = 64  # texts of a run: bounds their logits
 BEGINNINGS = 64 << 20  # bytes of keys and values of beginnings that are kept
@@ -157,6 +157,23 @@ class Asker:
         while sum(texts.nbytes for texts in self._beginnings.values()) > BEGINNINGS and len(self._beginnings) > 1:
             self._beginnings.popitem(last=False)
         return self._beginnings[ids]
+
+
+def ask_all(
+    session: Session, asker: Asker, wordings: Sequence[str], entities: Sequence[str]
+) -> dict[str, dict[str, Answer]]:
+    """The answers of entities to every wording: entity → wording → answer. Prompts that begin alike run together."""
+    answers: dict[str, dict[str, Answer]] = {entity: {} for entity in entities}
+    for wording in wordings:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for entity in entities:
+            asked = prompt(wording, entity)
+            groups.setdefault(asked.rpartition("\n")[0], []).append((entity, asked))
+        for group in groups.values():
+            ids = [session.tokenizer.encode(asked) for _, asked in group]
+            for (entity, _), answer in zip(group, asker.answers(ids), strict=True):
+                answers[entity][wording] = answer
+    return answers
 
 
 def _likeliest(logits: NDArray[np.float32]) -> tuple[list[int], list[int], list[float]]:

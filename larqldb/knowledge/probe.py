@@ -14,11 +14,12 @@ from larqldb.errors import OperationalError, ProgrammingError
 from larqldb.functions.session import Session
 from larqldb.knowledge import packs, records
 from larqldb.knowledge.answers import key
-from larqldb.knowledge.ask import TOGETHER, Answer, Asker
+from larqldb.knowledge.ask import TOGETHER, Asker, ask_all
 from larqldb.knowledge.calibrate import calibrate, calibration
+from larqldb.knowledge.domains import Domains
 from larqldb.knowledge.edges import edges
 from larqldb.knowledge.packs import Fact
-from larqldb.knowledge.wordings import check, check_entity, check_lengths, prompt
+from larqldb.knowledge.wordings import check, check_entity, check_lengths
 from larqldb.knowledge.wordings import templates as pack_templates
 from larqldb.storage.database import fetch, open_database
 
@@ -226,6 +227,10 @@ class Prober:
                 asked[relation] += len(some) * len(wordings[relation])
         say("calibrating", total, total)
         with self._db:
+            if unlearnt := [relation for relation in relations if not records.has_domain(self._db, relation)]:
+                domains = Domains(self._session)
+                for relation in unlearnt:
+                    domains.learn(relation, relations[relation])
             calibrate(self._db)
         made = tuple(
             self._probed(relation, len(entities), len(wordings[relation]), asked[relation])
@@ -242,11 +247,10 @@ class Prober:
     def _ask(self, asker: Asker, relation: str, wordings: Sequence[str], entities: Sequence[str]) -> None:
         """Ask about some entities in every wording and write what comes out."""
         answers = ask_all(self._session, asker, wordings, entities)
-        right = records.facts_of(self._db, relation)
         sure = calibration(self._db)
         with self._db:
             for entity in entities:
-                spellings = {key(name): name for name in reversed(right.get(entity, []))}
+                spellings = records.spellings(self._db, relation, entity)
                 found = edges(list(answers[entity].values()), asker.parts, spellings)
                 rated = [(edge, sure.of(relation, edge.support)) for edge in found]
                 records.write_entity(self._db, relation, entity, answers[entity], rated)
@@ -265,23 +269,6 @@ class Prober:
         }
         hits = sum(key(surest.get(entity, "")) in names for entity, names in right.items())
         return Probed(relation, entities, wordings, asked, len(rows), len(right), hits)
-
-
-def ask_all(
-    session: Session, asker: Asker, wordings: Sequence[str], entities: Sequence[str]
-) -> dict[str, dict[str, Answer]]:
-    """The answers of entities to every wording: entity → wording → answer. Prompts that begin alike run together."""
-    answers: dict[str, dict[str, Answer]] = {entity: {} for entity in entities}
-    for wording in wordings:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for entity in entities:
-            asked = prompt(wording, entity)
-            groups.setdefault(asked.rpartition("\n")[0], []).append((entity, asked))
-        for group in groups.values():
-            ids = [session.tokenizer.encode(asked) for _, asked in group]
-            for (entity, _), answer in zip(group, asker.answers(ids), strict=True):
-                answers[entity][wording] = answer
-    return answers
 
 
 def _name(relation: object) -> str:

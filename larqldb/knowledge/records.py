@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from larqldb.errors import ProgrammingError
+from larqldb.knowledge.answers import key
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
@@ -81,6 +82,18 @@ def facts_of(db: apsw.Connection, relation: str) -> dict[str, list[str]]:
         stated.setdefault(entity, []).append(target)
         others.setdefault(entity, []).extend(json.loads(aliases) if aliases else ())
     return {entity: targets + others[entity] for entity, targets in stated.items()}
+
+
+def spellings(db: apsw.Connection, relation: str, entity: str) -> dict[str, str]:
+    """How the facts of an entity write its targets and their other names, by ``answers.key``; targets go first."""
+    rows = fetch(db, "SELECT target, aliases FROM facts WHERE relation = ? AND entity = ?", (relation, entity))
+    others = [alias for _, aliases in rows if aliases for alias in json.loads(aliases)]
+    return {key(name): name for name in [*others, *(target for target, _ in rows)]}
+
+
+def has_domain(db: apsw.Connection, relation: str) -> bool:
+    """Whether it is known what a relation is asked about."""
+    return bool(fetch(db, "SELECT 1 FROM relation_domains WHERE relation = ?", (relation,)))
 
 
 def probed(db: apsw.Connection, relation: str) -> dict[str, dict[str, tuple[str, float]]]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from larqldb.errors import BadPrompt, ProgrammingError
-from larqldb.knowledge.ask import LONGEST
 from larqldb.model.prompts import check as check_length
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from larqldb.model.tokenizer import Tokenizer
 
 SLOT = "{entity}"
+LONGEST = 12  # tokens an answer may have, its end included
 
 
 def check(template: object) -> str:
