@@ -183,8 +183,9 @@ def confirmed(given: Contributions, relation: Integers | None = None) -> Confirm
     column[tested] = np.arange(len(tested))
     kept = column[given.feature] >= 0
     cell = of[given.answer[kept]] * len(tested) + column[given.feature[kept]]
-    hits = np.bincount(cell, minlength=kinds * len(tested)).reshape(kinds, -1)
-    sizes = np.bincount(cell, given.size[kept], kinds * len(tested)).reshape(kinds, -1)
+    shape = kinds, len(tested)
+    hits = np.bincount(cell, minlength=kinds * len(tested)).reshape(shape)
+    sizes = np.bincount(cell, given.size[kept], kinds * len(tested)).reshape(shape)
     answers = np.bincount(of, minlength=kinds)[:, None]  # of each relation
     chances = log_chance(
         hits.reshape(-1),
