@@ -15,6 +15,7 @@ import click
 from larqldb.cli.export import export
 from larqldb.cli.generate import chat, run
 from larqldb.cli.interrupts import notice_interrupts
+from larqldb.cli.label import label
 from larqldb.cli.options import example, output_options
 from larqldb.cli.probe import probe
 from larqldb.cli.render import Renderer, renderer
@@ -256,6 +257,7 @@ def bands(file: str, output: str | None) -> None:
 
 
 cli.add_command(probe)
+cli.add_command(label)
 cli.add_command(export)
 cli.add_command(report)
 cli.add_command(run)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,6 +45,7 @@ RATE = 0.01  # of what is confirmed, the share that may be chance
 MANY, MANY_SHARE = 5, 0.05  # entities a feature has to contribute to, and which share of the relation's
 WORDINGS = 2  # that have to agree
 PIECE = 1 << 16  # rows read at a time
+CLUSTERS, CLUSTERS_SEED = "clusters", "clusters_seed"  # properties of the model: how many there are, made from what
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,11 @@ class Confirmed:
     share: Floats
 
 
-def label(session: Session, progress: Callable[[str], None] | None = None) -> LabelReport:
+def label(session: Session, progress: Callable[[str], None] | None = None, *, afresh: bool = False) -> LabelReport:
     """Find the relations of all features and write them, in one transaction, in place of those found before.
+
+    Clusters and patterns are what weights alone say and take most of the time, so those that are there stay as they
+    are, unless ``afresh``: a cluster may then find its name among facts that have come since.
 
     Writes ``feature_relations``, ``features.relation`` and ``label_source``, ``layers.labelled``, a row in
     ``relations`` for each cluster and pattern, and k and seed of the clusters into ``model``. Labels of another source
@@ -110,21 +114,26 @@ def label(session: Session, progress: Callable[[str], None] | None = None) -> La
     db, say = session.db, progress or (lambda what: None)
     if db.readonly("main"):
         raise OperationalError(f"{db.filename} is read-only, and labelling writes to it. Make it writable or copy it")
-    vocabulary = fetch(db, "SELECT text, special FROM tokens ORDER BY token_id")
-    texts = [text for text, _ in vocabulary]
-    special = {token for token, (_, is_special) in enumerate(vocabulary) if is_special}
     with db:
         say("features that write answers")
         rows = list(_probe_rows(db))
-        say("clusters")
-        made = clustering.steps(session, texts, special)
-        found = clustering.clusters(made.directions)
-        rows += _cluster_rows(session, made, found, texts)
-        say("patterns")
-        rows += _pattern_rows(db, Patterns(texts, special))
+        if afresh or not fetch(db, "SELECT value FROM model WHERE key = ?", (CLUSTERS,)):
+            vocabulary = fetch(db, "SELECT text, special FROM tokens ORDER BY token_id")
+            texts = [text for text, _ in vocabulary]
+            special = {token for token, (_, is_special) in enumerate(vocabulary) if is_special}
+            say("clusters")
+            made = clustering.steps(session, texts, special)
+            found = clustering.clusters(made.directions)
+            rows += _cluster_rows(session, made, found, texts)
+            say("patterns")
+            rows += _pattern_rows(db, Patterns(texts, special))
+            _set(db, CLUSTERS, found.count)
+            _set(db, CLUSTERS_SEED, clustering.SEED)
+        else:
+            rows += fetch(db, "SELECT * FROM feature_relations WHERE source <> 'probe'")
         say("writing")
         _write(db, rows)
-        _describe(db, found.count)
+        _describe(db)
     return _report(db)
 
 
@@ -286,21 +295,27 @@ def _write(db: apsw.Connection, rows: Sequence[Row]) -> None:
     )
 
 
-def _describe(db: apsw.Connection, count: int) -> None:
-    """Rows of ``relations`` for clusters and patterns, none for those of before; how clusters were made."""
-    values: dict[str, Any] = {"clusters": count, "clusters_seed": clustering.SEED}
-    for key, value in values.items():
-        db.execute(
-            "INSERT INTO model VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2 WHERE value IS NOT ?2",
-            (key, value),
-        )
+def _set(db: apsw.Connection, key: str, value: int) -> None:
+    """Record a property of the model."""
+    db.execute(
+        "INSERT INTO model VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2 WHERE value IS NOT ?2",
+        (key, value),
+    )
+
+
+def _describe(db: apsw.Connection) -> None:
+    """Rows of ``relations`` for clusters and patterns, none for those of before."""
     db.execute(
         "DELETE FROM relations WHERE source IN ('cluster', 'pattern') "
         "AND name NOT IN (SELECT relation FROM feature_relations UNION SELECT relation FROM edge_records "
         "UNION SELECT relation FROM facts UNION SELECT relation FROM relation_templates)"
     )
     named = fetch(db, "SELECT DISTINCT relation, source FROM feature_relations WHERE source <> 'probe'")
-    about = f"features that make like steps from what they answer to; of {count} clusters, seed {clustering.SEED}"
+    made = dict(fetch(db, "SELECT key, value FROM model WHERE key IN (?, ?)", (CLUSTERS, CLUSTERS_SEED)))
+    about = (
+        "features that make like steps from what they answer to, to what they promote; one of "
+        f"{made[CLUSTERS]} clusters, seed {made[CLUSTERS_SEED]}"
+    )
     db.executemany(
         "INSERT INTO relations (name, description, source) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
         "SET description = excluded.description WHERE source = excluded.source AND description <> excluded.description",

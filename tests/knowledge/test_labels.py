@@ -253,10 +253,11 @@ def test_all_three_sources_label_and_the_best_is_shown(conn: larqldb.Connection)
     assert best[3, 20] == "pattern"
 
 
-def test_labelling_again_changes_nothing(conn: larqldb.Connection, tiny_vindex: Path) -> None:
+@pytest.mark.parametrize("afresh", [False, True])
+def test_labelling_again_changes_nothing(conn: larqldb.Connection, tiny_vindex: Path, afresh: bool) -> None:
     labels.label(conn.session)
     before = hashlib.sha256(tiny_vindex.read_bytes()).hexdigest()
-    labels.label(conn.session)
+    labels.label(conn.session, afresh=afresh)
     assert hashlib.sha256(tiny_vindex.read_bytes()).hexdigest() == before
 
 
@@ -293,6 +294,8 @@ def test_clusters_and_patterns_are_relations_that_say_what_they_are(conn: larqld
     db.execute("DELETE FROM feature_tokens")
     db.execute("UPDATE features SET token_id = 0")
     labels.label(conn.session)
+    assert about == dict(fetch(db, "SELECT name, description FROM relations WHERE source IN ('cluster', 'pattern')"))
+    labels.label(conn.session, afresh=True)
     assert fetch(db, "SELECT name FROM relations WHERE source IN ('cluster', 'pattern')") == []
 
 
@@ -338,3 +341,6 @@ def test_progress_says_what_is_being_done(conn: larqldb.Connection) -> None:
     said: list[str] = []
     labels.label(conn.session, said.append)
     assert said == ["features that write answers", "clusters", "patterns", "writing"]
+    said.clear()
+    labels.label(conn.session, said.append)
+    assert said == ["features that write answers", "writing"]
