@@ -176,10 +176,10 @@ def activations(graph: Builder, x: str, layer: int) -> str:
 
 
 class Builder:
-    """Nodes and weights of a graph as they are added, in order."""
+    """Nodes and weights of a graph as they are added, in order; ``prefix`` begins the names that it makes up."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, prefix: str = "") -> None:
+        self.network, self.prefix = network, prefix
         self.nodes: list[NodeProto] = []
         self.weights: dict[str, ValueInfoProto] = {}
         self.constants: list[TensorProto] = []
@@ -191,7 +191,7 @@ class Builder:
         self, kind: str, inputs: list[str], *, more_outputs: Iterable[str] = (), domain: str = "", **attributes: Any
     ) -> str:
         """Add a node and return the name of its first output."""
-        output = f"{kind}.{len(self.nodes)}"
+        output = f"{self.prefix}{kind}.{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output, *more_outputs], domain=domain, **attributes))
         return output
 
@@ -203,7 +203,7 @@ class Builder:
 
     def constant(self, value: np.ndarray[Any, Any] | np.generic) -> str:
         """A small constant inside the graph."""
-        name = f"constant.{len(self.constants)}"
+        name = f"{self.prefix}constant.{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 

@@ -48,7 +48,7 @@ class Runner:
         precision: str = "float32",
     ) -> None:
         self.network = network
-        self._expose = tuple(expose)
+        self._expose = self._asked = tuple(expose)
         self._threads = threads or 0
         self._weights = loading.load(network, weights, PRECISIONS[precision])
         self.weights = self._weights.inputs
@@ -121,17 +121,18 @@ class Runner:
     def changed(
         self,
         change: Callable[[ModelProto], None],
-        inputs: Mapping[str, NDArray[np.float32]],
+        inputs: Mapping[str, NDArray[Any]],
         *,
         expose: Iterable[str] = (),
     ) -> Runner:
         """A runner over the same weights whose graph ``change`` has altered in place, after any changes before it.
 
-        ``inputs`` are the arrays for what it added to the graph's inputs. ``observe`` gives the results in ``expose``
-        and any outputs it added.
+        ``inputs`` are the arrays for what it added to the graph's inputs. ``observe`` gives the results in ``expose``,
+        those that this runner exposes, and any outputs that changes added.
         """
         runner = copy(self)
-        model = graph.build(self.network, expose=expose)
+        runner._asked = (*self._asked, *expose)
+        model = graph.build(self.network, expose=runner._asked)
         runner._changes = (*self._changes, change)
         for each in runner._changes:
             each(model)
@@ -139,6 +140,12 @@ class Runner:
         runner._expose = tuple(output.name for output in model.graph.output if not output.name.startswith(kept))
         runner.weights = {**self.weights, **_values(inputs)}
         runner.session = self._session(model)
+        return runner
+
+    def given(self, inputs: Mapping[str, NDArray[Any]]) -> Runner:
+        """The same graph with other arrays for some of its inputs."""
+        runner = copy(self)
+        runner.weights = {**self.weights, **_values(inputs)}
         return runner
 
     def _run(self, ids: Sequence[int], wanted: range, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
