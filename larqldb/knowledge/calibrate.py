@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from larqldb.knowledge import records
@@ -22,7 +23,7 @@ def calibration(db: apsw.Connection) -> Confidence:
     if not found:
         return Confidence()
     kept = json.loads(found[0][0])
-    return Confidence(tuple(kept["weights"]), kept["consistency"])
+    return Confidence(tuple(kept["weights"]), kept["half"])
 
 
 def calibrate(db: apsw.Connection) -> None:
@@ -35,23 +36,23 @@ def calibrate(db: apsw.Connection) -> None:
             [answers[wording] for wording in wordings] for answers in entities if len(answers) == len(wordings)
         ]
     sure, bins = fit({relation: entities for relation, entities in relations.items() if entities})
-    db.execute("INSERT OR REPLACE INTO model VALUES (?, ?)", (KEY, json.dumps(sure.__dict__)))
+    db.execute("INSERT OR REPLACE INTO model VALUES (?, ?)", (KEY, json.dumps(asdict(sure))))
     db.execute("DELETE FROM calibration")
     db.executemany(
         "INSERT INTO calibration (bin, confidence, observed, edges) VALUES (?, ?, ?, ?)",
         ((number, each.confidence, each.observed, each.edges) for number, each in enumerate(bins, start=1)),
     )
     rated = []
-    for edge_id, relation, agreement, probability, other in fetch(db, _SUPPORTS):
+    for edge_id, agreement, probability, other in fetch(db, _SUPPORTS):
         support = Support("", agreement, probability, agreement - other)
-        rated.append((sure.of(relation, support), edge_id))
+        rated.append((sure.of(support), edge_id))
     db.executemany("UPDATE edge_records SET confidence = ? WHERE edge_id = ?", rated)
     db.execute(_ENTITIES)
 
 
 # Each probed edge with its support, and the largest agreement of another target of its entity and relation.
 _SUPPORTS = """
-SELECT e.edge_id, e.relation, e.agreement, e.probability, ifnull((
+SELECT e.edge_id, e.agreement, e.probability, ifnull((
   SELECT max(o.agreement) FROM edge_records AS o
   WHERE o.relation = e.relation AND o.entity = e.entity AND o.source = 'probe' AND o.edge_id <> e.edge_id), 0)
 FROM edge_records AS e WHERE e.source = 'probe'

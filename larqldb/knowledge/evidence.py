@@ -25,13 +25,15 @@ class Shares:
     """What wrote one token: its ``logit`` before any cap, and the parts that are not negligible.
 
     ``parts`` int64 [n] number features and heads (``Parts.number``), ``shares`` float32 [n] are what they add to the
-    logit, ``leads`` float32 [n] what they add to its lead over the logit of another token.
+    logit, ``leads`` float32 [n] what they add to its lead over the logit of another token. ``sizes`` float32 [n] are
+    the L2 norms of all that they write: |activation|·‖down‖ for a feature.
     """
 
     logit: float
     parts: NDArray[np.int64]
     shares: NDArray[np.float32]
     leads: NDArray[np.float32]
+    sizes: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Evidence:
         self.parts = Parts.of(self.network)
         self._floor = floor
         self.watched = watched(self.network)
+        self._down_norms = [np.linalg.norm(session.matrix("down", layer), axis=1) for layer in session.layers]
 
     def shares(
         self,
@@ -93,10 +96,23 @@ class Evidence:
         (table, others), (logits, _) = (np.split(each, 2) for each in both)
         leads = np.subtract(table, others, out=others)
         made = []
-        for share, lead, logit in zip(table, leads, logits.tolist(), strict=True):
+        for share, lead, size, logit in zip(table, leads, self.sizes(seen, rows), logits.tolist(), strict=True):
             parts = np.flatnonzero(np.maximum(np.abs(share), np.abs(lead)) >= self._floor * abs(logit))
-            made.append(Shares(logit, parts, share[parts], lead[parts]))
+            made.append(Shares(logit, parts, share[parts], lead[parts], size[parts]))
         return made
+
+    def sizes(self, seen: Mapping[str, NDArray[np.float32]], rows: Sequence[int]) -> NDArray[np.float32]:
+        """The L2 norm of what every part writes at each of some rows, [n, layers · (features + heads)]."""
+        network, chosen = self.network, np.asarray(rows)
+        table = np.empty((len(chosen), network.layers, self.parts.width), np.float32)
+        for layer in range(network.layers):
+            activations = np.abs(seen[f"layers.{layer}.activations"][chosen])
+            np.multiply(activations, self._down_norms[layer], out=table[:, layer, : network.ffn])
+            heads = seen[f"layers.{layer}.heads"][chosen].reshape(len(chosen), network.heads, -1).swapaxes(0, 1)
+            output = self._session.matrix("attn_o", layer).reshape(network.hidden, network.heads, -1)
+            written = heads @ output.transpose(1, 2, 0)  # [heads, n, hidden]
+            table[:, layer, network.ffn :] = np.linalg.norm(written, axis=2).T
+        return table.reshape(len(chosen), -1)
 
     def table(
         self, seen: Mapping[str, NDArray[np.float32]], rows: Sequence[int], tokens: Sequence[int]

@@ -77,7 +77,7 @@ def ask_entity(
         answers = ask_all(session, kept.asker, wordings, [entity])[entity]
         spellings = records.spellings(session.db, relation, entity)
         found = edges(list(answers.values()), kept.asker.parts, spellings)
-        rated = [(edge, sure.of(relation, edge.support)) for edge in found]
+        rated = [(edge, sure.of(edge.support)) for edge in found]
         held = sorted((each for each in rated if each[1] >= least), key=lambda each: -each[1])
         if held:
             made.append(Found(relation, answers, tuple(held)))

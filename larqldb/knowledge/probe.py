@@ -18,6 +18,7 @@ from larqldb.knowledge.ask import TOGETHER, Asker, ask_all
 from larqldb.knowledge.calibrate import calibrate, calibration
 from larqldb.knowledge.domains import Domains
 from larqldb.knowledge.edges import edges
+from larqldb.knowledge.labels import label
 from larqldb.knowledge.packs import Fact
 from larqldb.knowledge.wordings import check, check_entity, check_lengths
 from larqldb.knowledge.wordings import templates as pack_templates
@@ -232,6 +233,8 @@ class Prober:
                 for relation in unlearnt:
                     domains.learn(relation, relations[relation])
             calibrate(self._db)
+        say("labelling features", total, total)
+        label(self._session)
         made = tuple(
             self._probed(relation, len(entities), len(wordings[relation]), asked[relation])
             for relation, entities in relations.items()
@@ -252,7 +255,7 @@ class Prober:
             for entity in entities:
                 spellings = records.spellings(self._db, relation, entity)
                 found = edges(list(answers[entity].values()), asker.parts, spellings)
-                rated = [(edge, sure.of(relation, edge.support)) for edge in found]
+                rated = [(edge, sure.of(edge.support)) for edge in found]
                 records.write_entity(self._db, relation, entity, answers[entity], rated)
 
     def _probed(self, relation: str, entities: int, wordings: int, asked: int) -> Probed:
