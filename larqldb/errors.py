@@ -8,6 +8,7 @@
             ├── DataError
             │   ├── BadModelFile           a model file that cannot be read
             │   ├── BadTensor              a tensor whose numbers cannot be used
+            │   ├── NotANumber             an answer that is not a number: a damaged weight, or one too large
             │   ├── BadPrompt              a prompt the model cannot read
             │   └── BadFacts               a file of facts that cannot be read
             ├── OperationalError
@@ -17,7 +18,7 @@
             │   ├── OutputBusy             another process is writing the same output
             │   ├── NotAVindex             the file is something else
             │   ├── NewerVindex            the file was written by a newer larqldb
-        │   ├── OutdatedVindex         the file needs a migration and may not be written
+            │   ├── OutdatedVindex         the file needs a migration and may not be written
             │   ├── DamagedVindex          the file is cut short or its checksums do not match
             │   └── MissingPart            the vindex was extracted without what a statement needs
             ├── IntegrityError
@@ -79,6 +80,16 @@ class BadTensor(DataError):
     """A tensor whose numbers cannot be used; facts: tensor, problem, remedy."""
 
     template = "tensor {tensor}: {problem}. {remedy}"
+
+
+class NotANumber(DataError):
+    """The network's answer is NaN or infinite."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model's answer is not a number: a weight is damaged, or too large for float32. "
+            "larqldb verify FILE names a damaged tensor by its checksum"
+        )
 
 
 class BadPrompt(DataError):

@@ -12,6 +12,7 @@ import numpy as np
 from larqldb.errors import ProgrammingError
 from larqldb.functions.arguments import one_of, positive
 from larqldb.functions.runs import prompt_ids
+from larqldb.model.sampling import check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,6 +145,7 @@ def divergence(true: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities of logits [vocab], computed in float64."""
+    """Probabilities of logits [vocab], computed in float64. Raises NotANumber."""
+    check_finite(logits)
     exponents = np.exp(logits.astype(np.float64) - float(logits.max()))
     return np.asarray(exponents / exponents.sum())

@@ -13,6 +13,7 @@ from larqldb.errors import BadPrompt, ProgrammingError
 from larqldb.functions.arguments import one_of
 from larqldb.model import explain
 from larqldb.model.observe import Lens, Observer, attention_weights, lens
+from larqldb.model.sampling import check_finite
 from larqldb.storage.dtypes import as_float32
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Run:
             everywhere=[f"layers.{layer}.{kind}" for layer in layers for kind in ("keys", "values")],
         )
         self._weights: dict[int, NDArray[np.float32]] = {}
+        check_finite(self.part("residual", network.layers - 1))
 
     @property
     def embedding(self) -> NDArray[np.float32]:
@@ -134,7 +136,7 @@ def run(session: Session, statement: str, prompt: object, positions: str = "last
     """The run of a prompt; the latest are kept.
 
     Raises BadPrompt for a prompt that is empty or too long, ProgrammingError for one that is no text, MissingPart where
-    the vindex does not hold the network, naming ``statement``.
+    the vindex does not hold the network, naming ``statement``, and NotANumber where weights are damaged.
     """
     ids = prompt_ids(session, statement, prompt)
     chosen = range(len(ids)) if one_of(positions, POSITIONS, "positions") == "all" else range(len(ids) - 1, len(ids))

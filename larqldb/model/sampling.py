@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from larqldb.errors import ProgrammingError
+from larqldb.errors import NotANumber, ProgrammingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,8 +48,9 @@ class Sampler:
         self._random = np.random.default_rng(sampling.seed)
 
     def choose(self, logits: NDArray[np.float32]) -> int:
-        """A token id from logits [vocab]; of equal logits the first wins."""
+        """A token id from logits [vocab]; of equal logits the first wins. Raises NotANumber."""
         sampling = self._sampling
+        check_finite(logits)
         if sampling.temperature == 0:
             return int(logits.argmax())
         count = min(sampling.top_k or len(logits), len(logits))
@@ -62,6 +63,12 @@ class Sampler:
             mass = mass[: int(np.searchsorted(mass, sampling.top_p * mass[-1])) + 1]
         drawn = int(np.searchsorted(mass, self._random.random() * mass[-1], side="right"))
         return int(order[min(drawn, len(mass) - 1)])
+
+
+def check_finite(numbers: NDArray[np.float32]) -> None:
+    """Raise NotANumber where one of some numbers is NaN, or the largest infinite: weights are damaged."""
+    if not np.isfinite(numbers.max()):
+        raise NotANumber
 
 
 def _is_integer(value: object) -> bool:

@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 
 import larqldb
-from larqldb.errors import BadPrompt, MissingPart, OperationalError, ProgrammingError
+from larqldb.errors import BadPrompt, MissingPart, NotANumber, OperationalError, ProgrammingError
+from larqldb.storage.checksums import verify
 
 PROMPT = "The capital of France is"
 
@@ -265,3 +266,27 @@ def test_a_bad_prompt_in_a_join_fails_where_it_is_asked(conn):
     assert cursor.fetchone() == ("Rome",)
     with pytest.raises(BadPrompt, match="the prompt is empty"):
         cursor.fetchone()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'INFER "{}" TOP 3', 'INFER "{}" GENERATE 3', 'WALK "{}" MODE HYBRID', 'EXPLAIN INFER "{}"', 'TRACE "{}"',
+        "SELECT * FROM infer('{}', 1, 'walk')", "SELECT * FROM infer_batch('[\"{}\"]')",
+    ],
+)  # fmt: skip
+def test_a_damaged_row_is_said_and_named(tiny_vindex, monkeypatch, statement):
+    monkeypatch.setattr("larqldb.functions.session._runners", {})  # connections of this process share weights
+    with closing(larqldb.connect(tiny_vindex)) as connection:
+        row = "SELECT layer, feature, length(down) FROM feature_vectors WHERE layer = 1 LIMIT 1"
+        layer, feature, size = connection.execute(row).fetchone()
+        connection.execute(
+            "UPDATE feature_vectors SET down = ? WHERE layer = ? AND feature = ?", (b"\xff" * size, layer, feature)
+        )
+        connection.commit()
+    with closing(larqldb.connect(tiny_vindex)) as connection:
+        with pytest.raises(NotANumber, match="answer is not a number: a weight is damaged"):
+            connection.execute(statement.format(PROMPT)).fetchall()
+        assert [what for what, _ in verify(connection.database) if what.startswith("model.")] == [
+            "model.layers.1.mlp.down_proj.weight"
+        ]
