@@ -66,7 +66,7 @@ def edges(answers: Sequence[Answer], parts: Parts, spellings: Mapping[str, str])
     ``spellings`` are the names that are known already, by ``answers.key``: a target is written as they are.
     """
     found = supports([(answer.text, answer.probability) for answer in answers])
-    made = []
+    made: list[Edge] = []
     for same, support in found.items():
         shares = [answer.shares for answer in answers if answer.shares is not None and key(answer.text) == same]
         helped = None if made else contributors(shares, parts, len(answers))

@@ -1,10 +1,11 @@
 """Labels: which relations a feature serves, and how that is known.
 
 From probes (``confirmed``): a feature serves a relation when it helps to write the answers about many of its entities,
-and of more than chance would give it. It counts for an entity where it adds at least 1 % of the logit of the answer's
-first token in two wordings or more, so that what one wording alone brings about is no evidence. Were the relations of
-all answers shuffled, the count would follow the hypergeometric distribution exactly; the probability of what was
-counted is held against that of all other counts at once, so that at most 1 % of what is believed is chance.
+and of more than chance would give it. It counts for an entity where it adds at least 0.3 % of the logit of the answer's
+first token in two wordings or more (``contributors``), so that what one wording alone brings about is no evidence.
+Were the relations of all answers shuffled, the count would follow the hypergeometric distribution exactly; the
+probability of what was counted is held against that of all other counts at once, so that at most 1 % of what is
+believed is chance.
 
 From clusters: features of the knowledge band that make like steps (``clusters``). From patterns: what a feature's ten
 tokens have in common as texts (``patterns``). Neither has run to confirm it. ``features.relation`` is the best of a
@@ -16,7 +17,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from math import log
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ import numpy as np
 
 from larqldb.errors import OperationalError
 from larqldb.knowledge import clusters as clustering
+from larqldb.knowledge import contributors
 from larqldb.knowledge.chance import log_chance, unlikely
 from larqldb.knowledge.patterns import Patterns
 from larqldb.knowledge.patterns import describe as describe_pattern
@@ -43,8 +44,6 @@ Row = tuple[int, int, str, str, int | None, float, float]  # of feature_relation
 SOURCES = ("probe", "cluster", "pattern")  # the first is the best
 RATE = 0.01  # of what is confirmed, the share that may be chance
 MANY, MANY_SHARE = 5, 0.05  # entities a feature has to contribute to, and which share of the relation's
-WORDINGS = 2  # that have to agree
-PIECE = 1 << 16  # rows read at a time
 CLUSTERS, CLUSTERS_SEED = "clusters", "clusters_seed"  # properties of the model: how many there are, made from what
 
 
@@ -139,43 +138,19 @@ def label(session: Session, progress: Callable[[str], None] | None = None, *, af
 
 def contributions(db: apsw.Connection) -> Contributions:
     """What the probes of a vindex showed: of every entity and relation, the answer that most wordings gave."""
-    answers = fetch(
-        db,
-        """
-        SELECT edge_id, relation, asked FROM (
-          SELECT edge_id, relation, agreement, asked, row_number() OVER (
-            PARTITION BY relation, entity ORDER BY agreement DESC, probability DESC, edge_id) AS place
-          FROM edge_records
-          JOIN (SELECT relation, entity, count(*) AS asked FROM probes GROUP BY relation, entity)
-            USING (relation, entity)
-          WHERE source = 'probe')
-        WHERE place = 1 AND round(agreement * asked) >= min(asked, ?) ORDER BY edge_id
-        """,
-        (WORDINGS,),
-    )
-    names = sorted({relation for _, relation, _ in answers})
+    relation_of = dict(fetch(db, "SELECT edge_id, relation FROM edge_records WHERE source = 'probe'"))
+    answers = [(relation_of[edge], found) for edge, found in contributors.read(db)]
+    names = sorted({relation for relation, _ in answers})
     number = {name: place for place, name in enumerate(names)}
-    edges = np.array([edge for edge, _, _ in answers], np.int64)
-    needed = np.array([min(asked, WORDINGS) for _, _, asked in answers], np.int64)
-    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    rows = db.execute(
-        "SELECT edge_id, wordings, (layer << 32) + number, contribution FROM edge_evidence "
-        "WHERE kind = 'feature' AND contribution > 0"
-    )
-    while len(edges) and (piece := list(islice(rows, PIECE))):
-        edge, wordings, place = np.array([row[:3] for row in piece], np.int64).T
-        answer = np.minimum(np.searchsorted(edges, edge), len(edges) - 1)
-        kept = np.flatnonzero((edges[answer] == edge) & (wordings >= needed[answer]))
-        parts.append((answer[kept], place[kept], np.array([row[3] for row in piece])[kept]))
-    answer, place, size = (np.concatenate(column) for column in zip(*parts, strict=True))
-    places, feature = np.unique(place, return_inverse=True)
+    helped = [found.places for _, found in answers]
+    places, feature = np.unique(np.concatenate([np.empty(0, np.int64), *helped]), return_inverse=True)
     return Contributions(
         tuple(names),
-        np.array([number[relation] for _, relation, _ in answers], np.int64),
-        answer,
+        np.array([number[relation] for relation, _ in answers], np.int64),
+        np.repeat(np.arange(len(answers)), [len(each) for each in helped]),
         feature.astype(np.int64),
-        size,
-        np.column_stack([places >> 32, places & 0xFFFFFFFF]),
+        np.concatenate([np.empty(0), *(found.sizes for _, found in answers)]),
+        np.column_stack(np.divmod(places, 1 << contributors.BITS)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from larqldb.errors import ProgrammingError
+from larqldb.knowledge import contributors
 from larqldb.knowledge.answers import key
 from larqldb.storage.database import fetch
 
@@ -135,6 +136,8 @@ def write_entity(
                 for rank, p in enumerate(edge.evidence, start=1)
             ),
         )
+        if edge.contributors is not None:
+            contributors.write(db, edge_id, edge.contributors)
     db.execute(_NEW_ENTITY, (entity,))
     db.execute(_ENTITY, (entity,))
 

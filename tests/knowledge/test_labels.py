@@ -12,55 +12,40 @@ import pytest
 
 import larqldb
 from larqldb.errors import OperationalError
-from larqldb.knowledge import labels
+from larqldb.knowledge import contributors, labels
 from larqldb.storage.checksums import verify
 from larqldb.storage.database import MEMORY, fetch, open_database
 
-Part = tuple[int, int, float, int]  # layer, feature, contribution, wordings
+Part = tuple[int, int, float]  # layer, feature, contribution
 
 
-def add_answer(
-    db: apsw.Connection,
-    relation: str,
-    entity: str,
-    parts: Sequence[Part],
-    *,
-    target: str = "x",
-    asked: int = 4,
-    agreement: float = 1.0,
-    kind: str = "feature",
-) -> None:
+def add_answer(db: apsw.Connection, relation: str, entity: str, parts: Sequence[Part]) -> None:
     """What a probe writes about an entity."""
     db.execute("INSERT OR IGNORE INTO relations (name, source) VALUES (?, 'pack')", (relation,))
-    db.executemany(
-        "INSERT OR IGNORE INTO probes (relation, entity, template, answer, probability) VALUES (?, ?, ?, ?, 0.5)",
-        ((relation, entity, f"{number} {{entity}}", target) for number in range(asked)),
-    )
-    (edge,) = db.execute(
+    ((edge,),) = fetch(
+        db,
         "INSERT INTO edge_records (entity, relation, target, source, probability, agreement, confidence) "
-        "VALUES (?, ?, ?, 'probe', 0.5, ?, 0.9) RETURNING edge_id",
-        (entity, relation, target, agreement),
-    ).fetchone()
-    db.executemany(
-        "INSERT INTO edge_evidence (edge_id, rank, kind, layer, number, contribution, share, wordings) "
-        "VALUES (?, ?, ?, ?, ?, ?, 0.1, ?)",
-        ((edge, rank, kind, *part) for rank, part in enumerate(parts, start=1)),
+        "VALUES (?, ?, 'x', 'probe', 0.5, 1, 0.9) RETURNING edge_id",
+        (entity, relation),
     )
+    placed = sorted(((layer << 20) + feature, size) for layer, feature, size in parts)
+    places, sizes = np.array([place for place, _ in placed]), np.array([size for _, size in placed])
+    contributors.write(db, edge, contributors.Contributors(places.astype(np.int64), sizes.astype(np.float32)))
 
 
 RELATIONS, ENTITIES, NOISE = 6, 50, 400
 PLANTED = {(9, number): number % RELATIONS for number in range(18)}  # feature → the relation it serves
 
 
-def probed(db: apsw.Connection, *, wordings: int = 3, seed: int = 0) -> None:
+def probed(db: apsw.Connection, *, seed: int = 0) -> None:
     """Answers that planted features help to write, for half of the entities of their relation, among noise."""
     rng = np.random.default_rng(seed)
     noise = rng.uniform(0.01, 0.3, NOISE)  # how often each feature contributes, whatever the relation
     for relation in range(RELATIONS):
         for entity in range(ENTITIES):
-            parts: list[Part] = [(3, int(i), 1.0, wordings) for i in np.flatnonzero(rng.random(NOISE) < noise)]
+            parts: list[Part] = [(3, int(i), 1.0) for i in np.flatnonzero(rng.random(NOISE) < noise)]
             parts += [
-                (*place, 2.0, wordings)
+                (*place, 2.0)
                 for place, serves in PLANTED.items()
                 if rng.random() < (0.5 if serves == relation else 0.02)
             ]
@@ -104,7 +89,7 @@ def test_with_shuffled_relations_nothing_is_confirmed(db: apsw.Connection) -> No
 def test_probability_is_that_of_shuffled_relations(db: apsw.Connection) -> None:
     rng = np.random.default_rng(2)
     for number in range(60):
-        parts: list[Part] = [(0, 0, 1.0, 2)] if (number < 20 and rng.random() < 0.5) or number % 7 == 0 else []
+        parts: list[Part] = [(0, 0, 1.0)] if (number < 20 and rng.random() < 0.5) or number % 7 == 0 else []
         add_answer(db, "a" if number < 20 else "b", str(number), parts)
     given = labels.contributions(db)
     hits = np.count_nonzero(given.relation[given.answer] == 0)
@@ -113,47 +98,16 @@ def test_probability_is_that_of_shuffled_relations(db: apsw.Connection) -> None:
     assert np.exp(chance[0]) == pytest.approx(np.mean(shuffles), abs=0.01)
 
 
-def test_one_wording_is_no_evidence(db: apsw.Connection) -> None:
-    probed(db, wordings=1)
-    assert found(db) == {}
-
-
-def test_a_relation_asked_in_one_wording_has_to_do_with_it(db: apsw.Connection) -> None:
-    for number in range(40):
-        place = (1, number % 2, 1.0, 1)
-        add_answer(db, "ab"[number % 2], str(number), [place], asked=1)
-    assert found(db) == {(1, 0): {"a"}, (1, 1): {"b"}}
-
-
-def test_answers_of_one_wording_of_several_do_not_count(db: apsw.Connection) -> None:
-    for number in range(40):
-        add_answer(db, "ab"[number % 2], str(number), [(1, number % 2, 1.0, 1)], asked=4, agreement=0.25)
-    assert labels.contributions(db).relations == ()
-    assert found(db) == {}
-
-
-def test_only_the_answer_that_most_wordings_gave_counts(db: apsw.Connection) -> None:
-    add_answer(db, "a", "France", [(1, 1, 1.0, 3)], target="Paris", asked=5, agreement=0.6)
-    add_answer(db, "a", "France", [(1, 2, 1.0, 2)], target="Lyon", asked=5, agreement=0.4)
-    assert labels.contributions(db).places.tolist() == [[1, 1]]
-
-
-def test_heads_and_what_speaks_against_an_answer_do_not_count(db: apsw.Connection) -> None:
-    add_answer(db, "a", "France", [(1, 1, -1.0, 3), (1, 2, 1.0, 3)])
-    add_answer(db, "a", "Japan", [(1, 3, 1.0, 3)], kind="head")
-    assert labels.contributions(db).places.tolist() == [[1, 2]]
-
-
 def test_few_entities_are_not_many(db: apsw.Connection) -> None:
     for number in range(400):
-        parts: list[Part] = [(1, 0, 1.0, 2)] if number < 2 * (labels.MANY - 1) and number % 2 == 0 else []
+        parts: list[Part] = [(1, 0, 1.0)] if number < 2 * (labels.MANY - 1) and number % 2 == 0 else []
         add_answer(db, "ab"[number % 2], str(number), parts)
     assert found(db) == {}
 
 
 def test_a_single_relation_is_told_from_nothing(db: apsw.Connection) -> None:
     for number in range(40):
-        add_answer(db, "a", str(number), [(1, 0, 1.0, 2)])
+        add_answer(db, "a", str(number), [(1, 0, 1.0)])
     assert found(db) == {}
 
 
@@ -166,7 +120,7 @@ def test_nothing_was_probed(db: apsw.Connection) -> None:
 def test_shares_tell_what_a_feature_does_for_each_relation(db: apsw.Connection) -> None:
     for number in range(120):
         size = (3.0, 1.0, 0.0)[number % 3]
-        add_answer(db, "abc"[number % 3], str(number), [(1, 0, size, 2)] if size else [])
+        add_answer(db, "abc"[number % 3], str(number), [(1, 0, size)] if size else [])
     given = labels.contributions(db)
     confirmed = labels.confirmed(given)
     assert confirmed.relation.tolist() == [0, 1]
@@ -204,10 +158,10 @@ def add_relations(db: apsw.Connection) -> None:
     """Features 1 and 2 of layer 3 serve a relation each, feature 3 both."""
     for number in range(80):
         relation = ("capital", "language")[number % 2]
-        mine: list[Part] = [(3, 1 + number % 2, 1.0, 2), (3, 3, 2.0 - number % 2, 2)]
+        mine: list[Part] = [(3, 1 + number % 2, 1.0), (3, 3, 2.0 - number % 2)]
         add_answer(db, relation, f"entity {number}", mine)
     for number in range(80):
-        add_answer(db, "colour", f"entity {number}", [(3, 4, 1.0, 2)] if number % 9 == 0 else [])
+        add_answer(db, "colour", f"entity {number}", [(3, 4, 1.0)] if number % 9 == 0 else [])
 
 
 def test_labels_are_written_with_source_and_score(conn: larqldb.Connection) -> None:
