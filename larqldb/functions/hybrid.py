@@ -21,6 +21,7 @@ from larqldb.functions.labels import token_lists
 from larqldb.functions.runs import prompt_ids
 from larqldb.model.activations import ACTIVATIONS
 from larqldb.model.norms import unit
+from larqldb.model.sampling import check_finite
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
 
@@ -78,6 +79,7 @@ def _hybrid(
     looks = session.walking.walker().look(prompt_ids(session, "WALK", prompt))
     for layer in layers:
         look = looks[layer]
+        check_finite(look.residual)
         rough = np.abs(look.activations) * session.walking.model.down_norms[layer]
         if relations_only:
             rough[_unlabelled(session, layer)] = -1
