@@ -20,7 +20,7 @@ from larqldb.knowledge.domains import Domains
 from larqldb.knowledge.edges import edges
 from larqldb.knowledge.labels import label
 from larqldb.knowledge.packs import Fact
-from larqldb.knowledge.wordings import check, check_entity, check_lengths
+from larqldb.knowledge.wordings import check, check_entity, check_lengths, with_worked
 from larqldb.knowledge.wordings import templates as pack_templates
 from larqldb.storage.database import fetch, open_database
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 Facts = str | os.PathLike[str] | Mapping[str, str | Sequence[str]] | Iterable[Sequence[str]]
+EXAMPLES = 3
 CACHE_MB = 1024  # what down and attention matrices may take, which evidence is read off
 
 
@@ -90,6 +91,7 @@ class Request:
     facts: tuple[Fact, ...] = ()
     source: str = "user"  # of the facts
     entities: tuple[str, ...] = ()
+    examples: int = EXAMPLES
 
     @classmethod
     def of(
@@ -99,6 +101,7 @@ class Request:
         templates: Sequence[str] | None,
         facts: Facts | None,
         entities: Iterable[str] | None,
+        examples: int = EXAMPLES,
     ) -> Request:
         """A user's request, checked; a relation of None is the one that the file of facts names."""
         if isinstance(templates, str) or isinstance(entities, str):
@@ -118,6 +121,7 @@ class Request:
             facts=tuple(stated),
             source=pack.source if pack else "user",
             entities=tuple(entities or ()),
+            examples=examples,
         )
 
     @classmethod
@@ -142,15 +146,17 @@ def probe(
     templates: Sequence[str],
     facts: Facts | None = None,
     entities: Iterable[str] | None = None,
+    examples: int = EXAMPLES,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Ask the model in a vindex about a relation and write the edges that its answers make.
 
     ``templates`` are wordings that stop where the answer begins and name the entity as ``{entity}``; lines before the
-    last are worked examples, which a base model needs. Confidence is worth something from three wordings on. ``facts``
-    say what is right, whatever the model says: the path of a TSV file (entity, target, aliases between ``|``), a
-    mapping from entity to target or targets, or rows of (entity, target, alias …). Their entities are asked about, and
-    ``entities``. ``progress`` is called with what is being done, the prompts done and the prompts in all.
+    last are worked examples. One without is asked as it is, and once more with ``examples`` of the facts before it: a
+    base model would not know what is wanted. Confidence is worth something from three wordings on. ``facts`` say what
+    is right, whatever the model says: the path of a TSV file (entity, target, aliases between ``|``), a mapping from
+    entity to target or targets, or rows of (entity, target, alias …). Their entities are asked about, and ``entities``.
+    ``progress`` is called with what is being done, the prompts done and the prompts in all.
 
     What was asked before in the same wordings is not asked again, so an interrupted probe goes on where it stopped;
     other wordings replace the relation's, and its edges. Raises ProgrammingError for wordings without ``{entity}``,
@@ -160,7 +166,9 @@ def probe(
     """
     if not templates:
         raise ProgrammingError(f"relation {relation!r} has no templates. Give at least one that holds {{entity}}")
-    return run(path, [Request.of(relation, templates=templates, facts=facts, entities=entities)], progress)
+    return run(
+        path, [Request.of(relation, templates=templates, facts=facts, entities=entities, examples=examples)], progress
+    )
 
 
 def run(path: str | os.PathLike[str], requests: Sequence[Request], progress: Progress | None = None) -> ProbeReport:
@@ -198,10 +206,13 @@ class Prober:
                 f"('{relation}', 'The {relation} of {{entity}} is')"
             )
         records.add_relation(db, relation, request.description, request.origin)
-        if wordings != kept:
-            records.replace_templates(db, relation, [check(wording) for wording in wordings])
         records.add_facts(db, relation, request.facts, request.source)
-        known = [*records.facts_of(db, relation), *records.probed(db, relation), *request.entities]
+        facts = records.facts_of(db, relation)
+        shown = {fact.entity: [fact.target] for fact in request.facts} or facts
+        wordings = with_worked([check(wording) for wording in wordings], kept, shown, request.examples)
+        if set(wordings) != set(kept):
+            records.replace_templates(db, relation, wordings)
+        known = [*facts, *records.probed(db, relation), *request.entities]
         everyone = [check_entity(self._session.tokenizer, entity) for entity in dict.fromkeys(known)]
         if not everyone:
             raise ProgrammingError(f"there is nobody to ask about {relation!r}. Give facts or entities")

@@ -8,7 +8,7 @@ holds its own answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from larqldb.errors import BadPrompt, ProgrammingError
@@ -43,6 +43,27 @@ def prompt(template: str, entity: str) -> str:
 def with_examples(wording: str, examples: Sequence[tuple[str, str]]) -> str:
     """A wording with worked examples (entity, answer) before it, one a line."""
     return "\n".join([*(f"{wording.replace(SLOT, entity)} {answer}" for entity, answer in examples), wording])
+
+
+def with_worked(
+    wordings: Sequence[str], known: Sequence[str], facts: Mapping[str, Sequence[str]], count: int
+) -> list[str]:
+    """Wordings, and each that comes without examples once more with ``count`` of the facts (entity → targets) as such.
+
+    One with examples that is ``known`` already stays as it is. What a model says with and without examples differs: of
+    the facts that SmolLM2-135M-Instruct gets right in a wording that was left out, 83 % were found by plain wordings
+    alone, 97 % by both (111 facts of four relations of the LRE data set).
+    """
+    examples: dict[str, str] = {}  # by target: different ones show better what is asked for
+    for entity, targets in facts.items():
+        if len(examples) < count and targets[0] not in examples.values():
+            examples[entity] = targets[0]
+    made = dict.fromkeys(wordings)
+    for wording in wordings:
+        if "\n" not in wording and examples and not any(each.endswith(f"\n{wording}") for each in wordings):
+            old = next((each for each in known if each.endswith(f"\n{wording}")), None)
+            made[old or with_examples(wording, list(examples.items()))] = None
+    return list(made)
 
 
 def templates(pack: Pack) -> list[str]:
