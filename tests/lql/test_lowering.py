@@ -206,6 +206,22 @@ def test_rows_over_real_tables(vindex: Vindex) -> None:
     assert vindex.run(to_sql("SHOW RELATIONS VERBOSE"))[0][6:] == (None, "[]", 0.9)
 
 
+def test_relations_without_facts_show_tokens_as_examples(vindex: Vindex) -> None:
+    vindex.db.execute(
+        """
+        INSERT INTO features VALUES (3, 0, NULL, ' 1987', 0, 2.5, 1, 1, 1, 'pattern:year', 'pattern'),
+                                    (4, 1, NULL, ' 1987', 0, 1.5, 1, 1, 1, 'pattern:year', 'pattern'),
+                                    (4, 2, NULL, ' 1990', 1, 3.5, 1, 1, 1, 'pattern:year', 'pattern');
+        INSERT INTO relations VALUES ('pattern:year', 'years', 'pattern');
+        """
+    )
+    shown = [("pattern:year", 3, 0, "[3,4]", "pattern", '[" 1990"," 1987"]')]
+    assert vindex.run(to_sql("SHOW RELATIONS WITH EXAMPLES")) == shown
+    at_layer = vindex.run(to_sql("SHOW RELATIONS AT LAYER 3 WITH EXAMPLES"))
+    assert at_layer == [("pattern:year", 1, 0, "[3]", "pattern", '[" 1987"]')]
+    assert vindex.run(to_sql("SHOW RELATIONS"))[0][5] is None
+
+
 def test_nearest_to_gives_its_columns_and_distance(vindex: Vindex) -> None:
     for table, first in (("edges", "entity"), ("features", "layer"), ("entities", "entity")):
         names = columns(vindex, to_sql(f"SELECT * FROM {table} NEAREST TO 'x' AT LAYER 3 LIMIT 2"))
