@@ -41,6 +41,8 @@ ALTER TABLE edge_records ADD COLUMN probability REAL;  -- of the target, mean ov
 ALTER TABLE edge_records ADD COLUMN agreement REAL;    -- share of the wordings that the target was the answer to
 CREATE UNIQUE INDEX edge_records_probed ON edge_records (relation, entity, target) WHERE source = 'probe';
 CREATE INDEX edge_records_by_name ON edge_records (entity COLLATE NOCASE) WHERE source <> 'static';
+DROP INDEX edge_records_by_target;
+CREATE INDEX edge_records_by_target ON edge_records (target, relation);  -- of what is Paris the capital?
 
 -- What wrote an answer: features and attention heads by their signed share of its first token's logit.
 CREATE TABLE edge_evidence (

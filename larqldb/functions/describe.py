@@ -1,52 +1,30 @@
-"""describe(): what is known of an entity, from confirmed edges and from the features that answer to it.
+"""describe(): what is known of an entity: edges that running the model has shown, then associations of its weights.
 
-The entity is the mean of its tokens' embeddings, as if that alone entered every layer: an approximation, good in the
-first layers and worse later, which is why what features say is marked ``static``. Nothing here runs the model.
+An entity that was never probed is asked about on the spot where the file was (``live``). What weights alone say is
+marked ``static`` and has no confidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from larqldb.extract.words import is_word
+from larqldb.functions import known, live
 from larqldb.functions.arguments import json_array, mention, one_of
-from larqldb.functions.labels import first_tokens, token_lists
-from larqldb.functions.products import products, rounding
+from larqldb.functions.associations import associations, word
+from larqldb.functions.known import Edge
+from larqldb.functions.labels import Feature, token_lists
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
 
 Row = tuple[Any, ...]
-Floats = NDArray[np.float32]
-Scores = NDArray[np.float64]
-Ids = NDArray[np.int64]
+Place = tuple[int | None, int | None, float | None, list[int], int]  # layer, feature, score, layers, hits
 
-NEAREST = 20  # features of a layer that are looked at
-# What a gate must reach, as a multiple of the spread that gates pointing anywhere would give: ‖gate‖·‖x‖/√hidden.
-# The layers' own spreads are within 20 % of that in SmolLM2-135M and Gemma 3 270M, but for the first and last one.
-STANDOUT = 3.0
 BRIEF, USUAL = 10, 50  # rows
 BANDS = ("syntax", "knowledge", "output", "all")
 DETAILS = ("brief", "verbose", "raw")
-
-
-@dataclass(slots=True)
-class _Association:
-    """A token that features answering to the entity promote, merged over layers; the strongest feature's facts."""
-
-    target: str
-    score: float
-    layer: int
-    feature: int
-    relation: str | None
-    layers: list[int] = field(default_factory=list)
 
 
 def describe(
@@ -58,13 +36,17 @@ def describe(
     relations_only: int = 0,
     detail: str | None = None,
 ) -> Iterator[Row]:
-    """What is known of an entity: confirmed edges first, then what features that answer to it promote, by gate.
+    """What is known of an entity: its edges, surest first, then what features that answer to it promote, by gate.
 
-    ``band`` is syntax, knowledge, output or all; without it and without layers, all but syntax, where words rather than
-    things are told apart. ``detail`` is brief (10 rows), verbose (all rows) or raw (all, one
-    for each feature instead of each target); without it there are 50 rows. Columns: relation, target, score (gate·x),
-    layer, feature (the strongest's), layers (JSON), hits (features), also (its other words, JSON), band, confidence,
-    source.
+    Without ``band`` (syntax, knowledge, output or all) and layers there are all edges, and associations of all layers
+    but syntax, where words rather than things are told apart. With them, an edge is there when features of those layers
+    wrote it, the strongest of them beside it; so are edges that no layer is known of. ``relations_only`` leaves
+    associations out unless their feature has a relation. ``detail`` is brief (10 rows), verbose (all rows) or raw (all,
+    one for each feature); without it there are 50 rows.
+
+    Columns: relation, target, score (an edge's: what the feature adds to the target's logit; an association's: gate·x),
+    layer, feature (the strongest's), layers (JSON), hits (features), also (the feature's other words, JSON), band,
+    confidence, source.
     """
     if band is not None:
         band = one_of(band, BANDS, "band")
@@ -80,106 +62,77 @@ def describe(
         if (about[n][0] != "syntax" if usual else band in (None, "all", about[n][0]))
     ]
     ids = mention(session, entity, "entity")
-    rows = list(_confirmed(session, entity, wanted, {layer: named for layer, (named, _) in about.items()}))
-    found = _associations(session, entity, ids, {layer: about[layer][1] for layer in wanted}, merge=detail != "raw")
-    if relations_only:
-        found = [one for one in found if one.relation is not None]
-    if detail in (None, "brief"):
-        most = BRIEF if detail else USUAL
-        rows, found = rows[:most], found[: max(0, most - len(rows))]
-    yield from rows
-    tokens = token_lists(session, ((one.layer, one.feature) for one in found))
+    most = {None: USUAL, "brief": BRIEF}.get(detail)
+    edges = _edges(session, entity)
+    shown = _as_they_are(session, edges[:most]) if usual and detail != "raw" else None
+    if shown is None:
+        everywhere = usual or band == "all"
+        shown = list(_in_layers(session, edges, None if everywhere else wanted, each=detail == "raw"))[:most]
+    left = None if most is None else most - len(shown)
+    found = []
+    if left != 0:
+        found = associations(session, entity, ids, {n: about[n][1] for n in wanted}, merge=detail != "raw")
+        found = [one for one in found if one.relation is not None or not relations_only][:left]
+    features = [(layer, feature) for _, (layer, feature, *_) in shown if layer is not None and feature is not None]
+    tokens = token_lists(session, [*features, *((one.layer, one.feature) for one in found)])
+
+    for edge, (layer, feature, score, layers, hits) in shown:
+        also = _also(tokens, edge.target, layer, feature)
+        named = None if layer is None else about[layer][0]
+        yield (
+            edge.relation, edge.target, score, layer, feature, json_array(layers), hits, also, named,
+            edge.confidence, edge.source,
+        )  # fmt: skip
     for one in found:
-        words = [word for word in map(_word, tokens[one.layer, one.feature][1:]) if word]
-        also = [word for word in dict.fromkeys(words) if word != one.target]
+        also = _also(tokens, one.target, one.layer, one.feature)
         yield (
             one.relation, one.target, one.score, one.layer, one.feature, json_array(sorted(set(one.layers))),
-            len(one.layers), json_array(also), about[one.layer][0], None, "static",
+            len(one.layers), also, about[one.layer][0], None, "static",
         )  # fmt: skip
 
 
-def _confirmed(session: Session, entity: str, layers: Sequence[int], bands: dict[int, str]) -> Iterator[Row]:
-    """Edges that something has confirmed, surest first; the entity's capitals may differ as a whole."""
-    name = entity.strip()
-    spellings = dict.fromkeys((entity, name, name.lower(), name.upper(), name.title(), name.capitalize()))
-    found = fetch(
-        session.db,
-        "SELECT relation, target, score, layer, feature, confidence, source FROM edges "
-        f"WHERE entity IN ({', '.join('?' * len(spellings))}) AND source <> 'static' "
-        "ORDER BY confidence DESC, score DESC, layer, feature, target",
-        tuple(spellings),
-    )
-    for relation, target, score, layer, feature, confidence, source in found:
-        if layer is None or layer in layers:
-            at = json_array([] if layer is None else [layer])
-            yield relation, target, score, layer, feature, at, 1, "[]", bands.get(layer), confidence, source
+def _also(tokens: dict[Feature, list[str]], target: str, layer: int | None, feature: int | None) -> str:
+    """The readable tokens after the first that a feature promotes, but for the target: a JSON array."""
+    if layer is None or feature is None:
+        return "[]"
+    words = dict.fromkeys(word(token) for token in tokens.get((layer, feature), ())[1:])
+    return json_array([one for one in words if one and one != target])
 
 
-def _associations(
-    session: Session, entity: str, ids: list[int], gate_norms: dict[int, float], *, merge: bool
-) -> list[_Association]:
-    """Readable tokens other than the entity that the features standing out for it promote, strongest first."""
-    residual = session.embedding(ids).mean(axis=0)
-    own = {entity.strip().casefold(), *(part.casefold() for part in entity.split())}
-    features = nearest(*standing_out(session, residual, gate_norms)) if gate_norms else []
-    names = first_tokens(session, ((layer, feature) for layer, feature, _ in features))
-    merged: dict[object, _Association] = {}
-    for layer, feature, score in features:
-        token, relation = names[layer, feature]
-        word = _word(token)
-        if not word or (folded := word.casefold()) in own:
-            continue
-        key = folded if merge else (layer, feature)
-        known = merged.get(key)
-        if known is None:
-            known = merged[key] = _Association(word, score, layer, feature, relation)
-        elif score > known.score:
-            known.target, known.score, known.layer, known.feature, known.relation = (
-                word,
-                score,
-                layer,
-                feature,
-                relation,
-            )
-        known.layers.append(layer)
-    return sorted(merged.values(), key=lambda one: (-one.score, one.layer, one.feature))
+def _edges(session: Session, entity: str) -> list[Edge]:
+    """What is confirmed of an entity, surest first; one that was never asked about is asked about now."""
+    edges, asked = known.edges(session, entity)
+    if asked:
+        return edges
+    found = live.ask(session, entity.strip())
+    if found is None:
+        return known.edges(session, entity)[0]
+    return sorted([*edges, *found], key=lambda edge: (edge.confidence is None, -(edge.confidence or 0)))
 
 
-def standing_out(session: Session, residual: Floats, gate_norms: dict[int, float]) -> tuple[Ids, Ids, Scores]:
-    """The features of some layers whose gates stand out for a residual: layers, features, gate·x in float64.
+def _as_they_are(session: Session, edges: Sequence[Edge]) -> list[tuple[Edge, Place]]:
+    """Edges with the place of their strongest feature."""
+    places = known.places(session, edges)
 
-    ``gate_norms`` are the mean norms of those layers' gates. Several layers are scanned at once where the session
-    has room for their gates in 8 bits.
-    """
-    unit, layers = session.unit(residual), list(gate_norms)
-    inputs = unit * np.stack([session.norm("ffn_norm", layer) for layer in layers])  # [layers, hidden]
-    spreads = np.linalg.norm(inputs, axis=1) * np.array(list(gate_norms.values())) / len(unit) ** 0.5
-    scan = session.gate_scan() if len(layers) > 1 else None
-    if scan is not None:
-        least = np.full(len(session.layers), np.inf)
-        least[np.array(layers) - session.layers[0]] = STANDOUT * spreads
-        return scan.find(unit, least)
-    found: list[tuple[Ids, Ids, Scores]] = []
-    for layer, x, reach in zip(layers, inputs, (STANDOUT * spreads).tolist(), strict=True):
-        gates = session.matrix("gate", layer)
-        near = np.flatnonzero(gates @ x >= reach - 2 * rounding(session.largest_norm("gate", layer), x))
-        scores = products(gates[near] * session.norm("ffn_norm", layer), unit)  # in the order that the scan computes
-        held = scores >= reach
-        found.append((np.full(np.count_nonzero(held), layer), near[held], scores[held]))
-    at, features, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return at, features, scores
+    def place(edge: Edge) -> Place:
+        alone = [] if edge.layer is None else [edge.layer]
+        hits, layers = places.get(edge.edge_id) or (len(edge.pieces), sorted({piece[0] for piece in edge.pieces}))
+        return edge.layer, edge.feature, edge.score, layers or alone, hits or len(alone)
+
+    return [(edge, place(edge)) for edge in edges]
 
 
-def nearest(layers: Ids, features: Ids, scores: Scores) -> list[tuple[int, int, float]]:
-    """The strongest few of each layer, by layer: layer, feature, score."""
-    order = np.lexsort((features, -scores, layers))
-    layers = layers[order]
-    rank = np.arange(len(order)) - np.searchsorted(layers, layers)  # in its layer
-    order = order[rank < NEAREST]
-    return list(zip(layers[rank < NEAREST].tolist(), features[order].tolist(), scores[order].tolist(), strict=True))
-
-
-@lru_cache(1 << 16)
-def _word(token: str) -> str:
-    """A token as a word to show; empty where it does not read as one."""
-    return token.strip() if is_word(token) else ""
+def _in_layers(
+    session: Session, edges: Sequence[Edge], layers: Sequence[int] | None, *, each: bool
+) -> Iterator[tuple[Edge, Place]]:
+    """Edges that features of some layers wrote, with the strongest of these, or with ``each`` of them."""
+    for edge, pieces in zip(edges, known.pieces(session, edges), strict=True):
+        near = [piece for piece in pieces if layers is None or piece[0] in layers]
+        if near and each:
+            yield from ((edge, (layer, feature, score, [layer], 1)) for layer, feature, score in near)
+        elif near:
+            layer, feature, score = near[0]
+            yield edge, (layer, feature, score, sorted({piece[0] for piece in near}), len(near))
+        elif not pieces and (layers is None or edge.layer is None or edge.layer in layers):
+            alone = [] if edge.layer is None else [edge.layer]
+            yield edge, (edge.layer, edge.feature, edge.score, alone, len(alone))

@@ -56,14 +56,16 @@ def export(
 
 
 def _chosen(least: float | None, relations: Sequence[str], sources: Sequence[str]) -> Chosen:
-    conditions = ["confidence >= ?"] if least is not None else []
-    parameters: list[Any] = [least] if least is not None else []
+    parameters: list[Any] = []
+    conditions = ["edge_id NOT IN hidden_edges"]
+    if least is not None:
+        conditions.append("confidence >= ?")
+        parameters.append(least)
     for column, wanted in (("relation", relations), ("source", sources)):
         if wanted:
             conditions.append(f"{column} IN ({', '.join('?' * len(wanted))})")
             parameters += wanted
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"FROM edge_records{where}", tuple(parameters)
+    return f"FROM edge_records WHERE {' AND '.join(conditions)}", tuple(parameters)
 
 
 def _edges(db: apsw.Connection, chosen: Chosen) -> Iterator[Row]:

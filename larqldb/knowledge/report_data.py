@@ -24,7 +24,7 @@ WITH belief AS MATERIALIZED (
   SELECT edge_id, entity, relation, target, confidence, probability, agreement FROM (
     SELECT *, row_number() OVER (
       PARTITION BY relation, entity ORDER BY confidence DESC, probability DESC, edge_id
-    ) AS place FROM edge_records WHERE source = 'probe'
+    ) AS place FROM edge_records WHERE source = 'probe' AND edge_id NOT IN hidden_edges
   ) WHERE place = 1
 )
 """

@@ -241,8 +241,9 @@ def _generate(node: nodes.Infer) -> exp.Select:
 def _describe(node: nodes.Describe) -> exp.Select:
     bounds = (node.layer, node.layer)
     source = _call("describe", node.entity, *bounds, node.band, _flag(node.relations_only), node.detail)
-    order = (exp.Ordered(this=exp.column("score"), desc=True), "layer", "feature")
-    return exp.select(*_columns(_DESCRIBE)).from_(source).order_by(*order)
+    confirmed = _equals("source", "static")  # 0 before 1
+    sure, strong = (exp.Ordered(this=exp.column(name), desc=True) for name in ("confidence", "score"))
+    return exp.select(*_columns(_DESCRIBE)).from_(source).order_by(confirmed, sure, strong, "layer", "feature")
 
 
 def _explain(node: nodes.ExplainWalk | nodes.ExplainInfer) -> exp.Select:

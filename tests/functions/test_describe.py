@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import larqldb
-from larqldb.errors import DataError, ProgrammingError
-from larqldb.functions import describe as module
+from larqldb.errors import DataError, InternalError, ProgrammingError
+from larqldb.functions import associations as module
+from larqldb.functions import known as known_module
 
 COLUMNS = (
     "relation", "target", "score", "layer", "feature", "layers", "hits", "also", "band", "confidence", "source",
@@ -86,10 +87,13 @@ class TestAssociations:
 
     def test_the_answer_is_the_same_without_room_for_the_scan(self, tiny_vindex: Path) -> None:
         with larqldb.connect(tiny_vindex) as roomy:
-            first, second = (describe(roomy, "Paris", None, None, None, 0, "raw") for _ in range(2))
+            first = describe(roomy, "Paris", None, None, None, 0, "raw")
+            module._remembered.clear()
+            second = describe(roomy, "Paris", None, None, None, 0, "raw")
             assert roomy.session.gate_scan() is not None
             roomy.session.cache_bytes = 5 * 67 * 40 * 2  # the 8-bit gates fit, those in float32 do not
             del roomy.session.__dict__["_gate_scan"]
+            module._remembered.clear()
             third = describe(roomy, "Paris", None, None, None, 0, "raw")
             assert roomy.session.gate_scan() is not None
         roomy.close()
@@ -174,8 +178,160 @@ def test_memory_stays_within_the_sessions_bound(conn: larqldb.Connection) -> Non
         session.matrix("gate", layer)
     assert sum(kept.nbytes for kept in session._matrices.values()) == 3 * one
     describe(conn, "Paris")
-    describe(conn, "Paris")
+    describe(conn, "Rome")
     assert session._scan_bytes > 0
     assert session._scan_bytes + sum(kept.nbytes for kept in session._matrices.values()) <= max(
         session.cache_bytes, one
     )
+
+
+# Edges and their evidence
+
+
+def edge(conn: larqldb.Connection, entity: str, relation: str, target: str, confidence: float, *pieces: object) -> None:
+    """Write an edge as a probe does; pieces are (layer, feature, contribution), strongest first."""
+    layer, feature, score = pieces[0] if pieces else (None, None, None)
+    edge_id = conn.execute(
+        "INSERT INTO edge_records (entity, relation, target, layer, feature, score, confidence, source) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, 'probe') RETURNING edge_id",
+        (entity, relation, target, layer, feature, score, confidence),
+    ).fetchone()[0]
+    conn.executemany(
+        "INSERT INTO edge_evidence VALUES (?, ?, 'feature', ?, ?, ?, 0.1, 1)",
+        [(edge_id, rank, *piece) for rank, piece in enumerate(pieces, start=2)],
+    )
+    conn.execute("INSERT INTO edge_evidence VALUES (?, 1, 'head', 0, 1, 9.0, 0.1, 1)", (edge_id,))
+
+
+@pytest.fixture
+def france(conn: larqldb.Connection) -> larqldb.Connection:
+    edge(conn, "France", "capital", "Paris", 0.9, (3, 5, 2.0), (4, 6, 1.5), (4, 7, 1.0), (0, 8, -1.0))
+    edge(conn, "France", "borders", "Spain", 0.4, (4, 9, 3.0))
+    edge(conn, "France", "anthem", "Marseillaise", 0.95)
+    return conn
+
+
+def known(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    return [
+        tuple(row[name] for name in ("target", "layer", "feature", "score", "layers", "hits"))
+        for row in rows
+        if row["source"] != "static"
+    ]
+
+
+class TestEvidence:
+    def test_rows_tell_how_many_features_in_which_layers(self, france: larqldb.Connection) -> None:
+        rows = describe(france, "France")
+        assert known(rows) == [
+            ("Marseillaise", None, None, None, "[]", 0),
+            ("Paris", 3, 5, 2.0, "[0, 3, 4]", 4),
+            ("Spain", 4, 9, 3.0, "[4]", 1),
+        ]
+        bands = dict(france.execute("SELECT layer, band FROM layers").fetchall())
+        assert [row["band"] for row in rows[:3]] == [None, bands[3], bands[4]]
+        first, *others = words(france, 3, 5)
+        assert set(json.loads(str(rows[1]["also"]))) <= {*others} - {first}
+
+    def test_layers_choose_by_evidence_and_show_the_strongest_there(self, france: larqldb.Connection) -> None:
+        assert known(describe(france, "France", 4, 4)) == [
+            ("Marseillaise", None, None, None, "[]", 0),
+            ("Paris", 4, 6, 1.5, "[4]", 2),
+            ("Spain", 4, 9, 3.0, "[4]", 1),
+        ]
+        assert [row[0] for row in known(describe(france, "France", 0, 2))] == ["Marseillaise", "Paris"]
+
+    def test_bands_choose_by_evidence(self, france: larqldb.Connection) -> None:
+        france.execute("UPDATE layers SET band = CASE WHEN layer < 4 THEN 'syntax' ELSE 'output' END")
+        assert known(describe(france, "France", None, None, "syntax"))[1:] == [("Paris", 3, 5, 2.0, "[0, 3]", 2)]
+        assert [row[0] for row in known(describe(france, "France", None, None, "knowledge"))] == ["Marseillaise"]
+        for usual in (None, "all"):  # what was confirmed is not left out for where it stands
+            assert known(describe(france, "France", None, None, usual))[1] == ("Paris", 3, 5, 2.0, "[0, 3, 4]", 4)
+
+    def test_raw_gives_each_feature(self, france: larqldb.Connection) -> None:
+        assert known(describe(france, "France", None, None, None, 0, "raw")) == [
+            ("Marseillaise", None, None, None, "[]", 0),
+            ("Paris", 3, 5, 2.0, "[3]", 1),
+            ("Paris", 4, 6, 1.5, "[4]", 1),
+            ("Paris", 4, 7, 1.0, "[4]", 1),
+            ("Paris", 0, 8, -1.0, "[0]", 1),
+            ("Spain", 4, 9, 3.0, "[4]", 1),
+        ]
+
+    def test_statements_keep_the_order(self, france: larqldb.Connection, generous: None) -> None:
+        rows = france.execute('DESCRIBE "France"').fetchall()
+        sources = [row[10] for row in rows]
+        assert sources == sorted(sources)
+        assert [row[1] for row in rows[:3]] == ["Marseillaise", "Paris", "Spain"]
+        scores = [row[2] for row in rows[3:]]
+        assert scores == sorted(scores, reverse=True)
+        assert max(scores) > 3.0
+
+    def test_relations_only_keeps_edges(self, france: larqldb.Connection, generous: None) -> None:
+        rows = describe(france, "France", None, None, None, 1)
+        assert [row["relation"] for row in rows] == ["anthem", "capital", "borders"]
+
+    def test_ten_edges_are_enough_for_brief(self, france: larqldb.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(9):
+            edge(france, "France", "visited by", f"visitor {number}", number / 10)
+        monkeypatch.setattr(module, "standing_out", None)
+        assert [row["confidence"] for row in describe(france, "France", None, None, None, 0, "brief")] == [
+            0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.3, 0.2,
+        ]  # fmt: skip
+        with pytest.raises(InternalError, match="not callable"):
+            describe(france, "France")
+
+    def test_what_edits_deleted_is_gone(self, france: larqldb.Connection) -> None:
+        france.execute("INSERT INTO hidden_edges SELECT edge_id FROM edge_records WHERE target = 'Paris'")
+        assert [row[0] for row in known(describe(france, "France"))] == ["Marseillaise", "Spain"]
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("written", "asked"),
+        [
+            ("United States of America", "united states of america"),
+            ("United States of America", "UNITED STATES OF AMERICA"),
+            ("iPhone", "IPHONE"),
+            ("Zürich", "ZÜRICH"),
+            ("Élysée", "élysée"),
+            ("Москва", "москва"),
+            ('O\'Brien "x" %_', 'o\'brien "X" %_'),
+        ],
+    )
+    def test_capitals_do_not_matter(self, conn: larqldb.Connection, written: str, asked: str) -> None:
+        edge(conn, written, "is", "found", 0.5)
+        assert [row[0] for row in known(describe(conn, asked))] == ["found"]
+
+    def test_the_very_spelling_goes_before_others(self, conn: larqldb.Connection) -> None:
+        edge(conn, "Polish", "is", "a language", 0.5)
+        edge(conn, "polish", "is", "a cream", 0.9)
+        assert [row[0] for row in known(describe(conn, "Polish"))] == ["a language"]
+        assert [row[0] for row in known(describe(conn, "polish"))] == ["a cream"]
+        assert [row[0] for row in known(describe(conn, "POLISH"))] == ["a cream", "a language"]
+
+    def test_aliases_of_facts_lead_to_their_targets(self, conn: larqldb.Connection) -> None:
+        conn.execute("INSERT INTO relations VALUES ('country', NULL, 'test')")
+        conn.execute(
+            "INSERT INTO facts VALUES ('country', 'Boston', 'United States', ?, 'test')", (json.dumps(["USA", "Gelb"]),)
+        )
+        conn.execute("INSERT INTO facts VALUES ('country', 'Bonn', 'yellow', ?, 'test')", (json.dumps(["gelb"]),))
+        edge(conn, "United States", "capital", "Washington", 0.5)
+        assert [row[0] for row in known(describe(conn, "usa"))] == ["Washington"]
+        assert [row[0] for row in known(describe(conn, "gelb"))] == ["Washington"]  # the one that something is known of
+        edge(conn, "Gelb", "is", "a name", 0.5)
+        assert [row[0] for row in known(describe(conn, "gelb"))] == ["a name"]
+
+    @pytest.mark.parametrize(
+        ("sql", "index"),
+        [
+            (known_module._EDGES, "edge_records_by_name"),
+            (known_module._ALIASES, "edge_records_by_name"),
+            (known_module._PROBED, "probes_by_entity"),
+            ("SELECT entity FROM edges WHERE relation = 'capital' AND target = ?", "edge_records_by_target"),
+            ("SELECT subject FROM model_graph WHERE object = ?", "edge_records_by_target"),
+        ],
+    )
+    def test_indexes_serve(self, conn: larqldb.Connection, sql: str, index: str) -> None:
+        plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}", ("[]",))]
+        assert any(f"USING INDEX {index}" in step or f"USING COVERING INDEX {index}" in step for step in plan)
+        assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import larqldb
-from larqldb.functions.describe import nearest, standing_out
+from larqldb.functions.associations import nearest, standing_out
 
 COUNTS = (1, 10, 100, 1000, 5000)
 TEXTS = ("France", "Mozart", "New York", "東京")

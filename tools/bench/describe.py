@@ -19,7 +19,7 @@ MEASURE = """
 import statistics, sys, time
 import numpy as np, larqldb
 from larqldb.functions.arguments import mention
-from larqldb.functions.describe import NEAREST, STANDOUT, nearest, standing_out
+from larqldb.functions.associations import NEAREST, STANDOUT, nearest, standing_out
 
 ENTITIES = ('France', 'Mozart', 'New York', 'water', 'Einstein', '東京', 'Python', 'music', 'London', 'gold',
             'Shakespeare', 'Africa', 'coffee', 'the Moon', 'Москва', 'football', 'Germany', 'Apple', 'sugar', 'Rome')
