@@ -19,6 +19,7 @@ GOES_ON = re.compile(
 )
 ARTICLE = re.compile(r"^(?:the|an?)\s+")
 ANY_ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
+SILENT = "'’‘ʼʻ`´"  # Sana'a is Sanaa
 SIGNS = "+-$€£¥°#"  # may begin an answer
 
 
@@ -77,8 +78,8 @@ def normalised(text: str) -> str:
 
 def key(text: str) -> str:
     """What the same answers have in common: no capitals, accents, articles or punctuation."""
-    bare = unicodedata.normalize("NFKD", ANY_ARTICLE.sub("", text.strip()))
-    letters = "".join(c if c.isalnum() else " " for c in bare.casefold() if not unicodedata.combining(c))
+    bare = unicodedata.normalize("NFKD", ANY_ARTICLE.sub("", text.strip())).casefold()
+    letters = "".join(c if c.isalnum() else " " for c in bare if c not in SILENT and not unicodedata.combining(c))
     return " ".join(letters.split())
 
 

@@ -8,6 +8,7 @@ holds its own answer.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,8 @@ def check_entity(tokenizer: Tokenizer, entity: object) -> str:
     """An entity's name as it is; BadPrompt where the model has nothing to read in it."""
     if not isinstance(entity, str):
         raise ProgrammingError(f"an entity must be text, not {type(entity).__name__}")
-    ids = tokenizer.encode(entity, special=False)
-    if not any(tokenizer.text(token).strip() for token in ids if token not in tokenizer.special_ids):
+    readable = any(unicodedata.category(character)[0] not in "CZ" for character in entity)
+    if not readable or not set(tokenizer.encode(entity, special=False)) - tokenizer.special_ids:
         raise BadPrompt(problem=f"the entity {entity!r} has no tokens", remedy="Give it a name that can be read")
     return entity
 

@@ -40,7 +40,9 @@ def test_where_an_answer_ends(text, answer):
     assert finished(text) == answer
 
 
-@pytest.mark.parametrize("text", ["", "\n", " Paris", " D.C.", " 1,", " 1.", " St.", " Trinidad and", " Paris in", ' "'])
+@pytest.mark.parametrize(
+    "text", ["", "\n", " Paris", " D.C.", " 1,", " 1.", " St.", " Trinidad and", " Paris in", ' "']
+)
 def test_what_may_still_go_on(text):
     assert finished(text) is None
 

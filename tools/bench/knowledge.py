@@ -1,0 +1,339 @@
+"""What running a model shows, and how far it can be trusted: edges, their confidence, their evidence, and the speed.
+
+Held-out wordings: each wording of a relation is left out in turn, edges and confidence come from the others, and are
+held against what the model answers in the one left out. The relations and wordings are those of LRE (Hernandez et al.,
+"Linearity of Relation Decoding in Transformer Language Models", repository evandez/relations, MIT) and ParaRel (Elazar
+et al., "Measuring and Improving Consistency in Pretrained Language Models", repository yanaiela/pararel, MIT), read
+from ../shared/data where that is there, each after three worked examples of its own; and larqldb's own relations.
+
+Evidence: an edge's strongest parts, at most 32, are zeroed at every position, and so are as many others of the same
+layers and kinds, each the most like one of them in the size of what it writes.
+
+Run it with the paths of vindexes of SmolLM2 and Gemma 3, or without any: it makes them. They are copied, not changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import ROOT, Figure, in_a_process, model, save
+
+import larqldb
+from larqldb.functions.session import Session
+from larqldb.knowledge import packs
+from larqldb.knowledge.answers import finished, key, matches
+from larqldb.knowledge.ask import Answer, Asker, ask_all
+from larqldb.knowledge.confidence import fit
+from larqldb.knowledge.evidence import Evidence
+from larqldb.knowledge.probe import Request, run
+from larqldb.knowledge.support import supports
+from larqldb.knowledge.together import Together
+from larqldb.knowledge.wordings import LONGEST, SLOT, prompt, templates, with_examples
+from larqldb.model.interventions import Scale, changed
+from larqldb.model.runner import Runner
+
+DATA = ROOT.parent / "shared" / "data"
+LRE = (
+    "country_capital_city", "country_language", "country_currency", "product_by_company", "person_native_language",
+    "substance_phase", "company_hq", "adj_comparative",
+)  # fmt: skip
+PARAREL = ("P30", "P36", "P37", "P103", "P140", "P176")
+OWN = ("antonym", "capital", "continent", "element_symbol", "language", "past_tense")
+ENTITIES = 24  # of a relation
+PATTERNS = 5  # of a ParaRel relation
+EXAMPLES = 3
+EDGES = 60  # whose evidence is zeroed
+STRONGEST = 32
+TIMED = 96  # prompts of the speed figure; a quarter of them one at a time
+
+
+@dataclass
+class Relation:
+    """Something to ask: wordings with worked examples, and the right answers of entities."""
+
+    name: str
+    wordings: list[str]
+    right: dict[str, list[str]]
+
+
+def relations() -> Iterator[Relation]:
+    """What is asked, by data set."""
+    rng = np.random.default_rng(7)
+
+    def some(name: str, plain: Sequence[str], facts: Sequence[tuple[str, str]]) -> Relation:
+        drawn = [facts[i] for i in rng.permutation(len(facts))]
+        worked = [with_examples(wording, drawn[:EXAMPLES]) for wording in plain]
+        return Relation(name, worked, {entity: [target] for entity, target in drawn[EXAMPLES : EXAMPLES + ENTITIES]})
+
+    for name in LRE if DATA.exists() else ():
+        found = json.loads((DATA / "lre" / f"{name}.json").read_text())
+        plain = dict.fromkeys(found["prompt_templates"] + found["prompt_templates_zs"])
+        facts = {_unescaped(each["subject"]): _unescaped(each["object"]) for each in found["samples"]}
+        yield some(f"LRE {name}", [each.replace("{}", SLOT) for each in plain], list(facts.items()))
+    for name in PARAREL if DATA.exists() else ():
+        patterns = [row["pattern"] for row in _rows(DATA / "pararel" / "patterns" / f"{name}.jsonl")]
+        plain = [
+            match[1].replace("[X]", SLOT)
+            for each in patterns
+            if (match := re.fullmatch(r"(.*\[X\].*) \[Y\] ?\.?", each))
+        ]
+        facts = {row["sub_label"]: row["obj_label"] for row in _rows(DATA / "pararel" / "triples" / f"{name}.jsonl")}
+        yield some(f"ParaRel {name}", plain[:PATTERNS], list(facts.items()))
+    for pack in packs.builtin():
+        if pack.relation in OWN:
+            right: dict[str, list[str]] = {}
+            for fact in pack.facts:
+                right.setdefault(fact.entity, []).extend([fact.target, *fact.aliases])
+            names = list(right)
+            drawn = [names[i] for i in rng.permutation(len(names))[:ENTITIES]]
+            yield Relation(f"own {pack.relation}", templates(pack), {name: right[name] for name in drawn})
+
+
+def held_out(session: Session) -> dict[str, dict[str, Any]]:
+    """By data set: recall of edges, precision of those rated one half or more, calibration error, and how many."""
+    asker = Asker(session, evidence=False)
+    asked: dict[str, tuple[Relation, dict[str, dict[str, Answer]]]] = {}
+    for relation in relations():
+        asked[relation.name] = relation, ask_all(session, asker, relation.wordings, list(relation.right))
+    seen: dict[str, list[tuple[list[tuple[float, bool]], bool | None]]] = {}
+    for name, (relation, answers) in asked.items():
+        for left in relation.wordings:
+            sure, _ = fit({other: _pairs(*asked[other], left if other == name else None) for other in asked})
+            for entity, given in answers.items():
+                found = supports([(a.text, a.probability) for wording, a in given.items() if wording != left])
+                answer = given[left].text
+                rated = [(sure.of(support), same == key(answer)) for same, support in found.items()]
+                known = key(answer) in found if matches(answer, relation.right[entity]) else None
+                seen.setdefault(name.partition(" ")[0], []).append((rated, known))
+    return {name: _summary(entries) for name, entries in seen.items()}
+
+
+def _pairs(
+    relation: Relation, answers: dict[str, dict[str, Answer]], without: str | None
+) -> list[list[tuple[str, float]]]:
+    wordings = [wording for wording in relation.wordings if wording != without]
+    return [[(given[wording].text, given[wording].probability) for wording in wordings] for given in answers.values()]
+
+
+def _summary(entries: list[tuple[list[tuple[float, bool]], bool | None]]) -> dict[str, Any]:
+    edges = np.array([edge for rated, _ in entries for edge in rated])
+    known = [found for _, found in entries if found is not None]
+    confidence, true = edges[:, 0], edges[:, 1]
+    place = np.minimum((confidence * 10).astype(int), 9)
+    bins = [
+        (float(confidence[place == i].mean()), float(true[place == i].mean()), int((place == i).sum()))
+        for i in range(10)
+        if (place == i).any()
+    ]
+    return {
+        "recall": float(np.mean(known)),
+        "known": len(known),
+        "precision": float(true[confidence >= 0.5].mean()) if (confidence >= 0.5).any() else 0.0,
+        "edges_from_half": int((confidence >= 0.5).sum()),
+        "calibration_error": sum(abs(sure - observed) * count for sure, observed, count in bins) / len(edges),
+        "edges": len(edges),
+        "bins": bins,
+    }
+
+
+def evidence(path: Path) -> dict[str, Any]:
+    """How often zeroing an edge's strongest evidence changes the answer, and zeroing others like it."""
+    rng = np.random.default_rng(7)
+    requests = []
+    for pack in packs.builtin():
+        if pack.relation in OWN:
+            names = list(dict.fromkeys(fact.entity for fact in pack.facts))
+            drawn = {names[i] for i in rng.permutation(len(names))[:ENTITIES]}
+            request = Request.of_pack(pack)
+            facts = tuple(fact for fact in pack.facts if fact.entity in drawn)
+            requests.append(Request(request.relation, default_templates=request.default_templates, facts=facts))
+    run(path, requests)
+    outcomes = []
+    with closing(larqldb.connect(path, cache_mb=1024)) as connection:
+        edges = connection.execute(
+            "SELECT edge_id, relation, entity, target, confidence FROM edge_records WHERE source = 'probe' "
+            "AND confidence >= 0.1 ORDER BY relation, entity, target"
+        ).fetchall()
+        zeroing = _Zeroing(connection.session)
+        for *edge, confidence in (edges[i] for i in rng.permutation(len(edges))[:EDGES]):
+            outcome = zeroing.of(connection, *edge)
+            outcomes += [] if outcome is None else [(confidence, *outcome)]
+    table = np.array(outcomes)
+    sure = table[table[:, 0] >= 0.5]
+    return {
+        "edges": len(table), "changed": table[:, 1].mean(), "others_changed": table[:, 2].mean(),
+        "edges_from_half": len(sure), "changed_from_half": sure[:, 1].mean(),
+        "others_changed_from_half": sure[:, 2].mean(),
+    }  # fmt: skip
+
+
+class _Zeroing:
+    """Answers of a network without some of its features and heads."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.runner = session, session.runner
+        self.evidence = Evidence(session, 0)
+        self.together = Together(session.runner, self.evidence.watched)
+
+    def of(self, connection: Any, edge: int, relation: str, entity: str, target: str) -> tuple[bool, bool] | None:
+        """Whether the answer changes without the strongest evidence, and without others."""
+        rows = connection.execute(
+            "SELECT template, answer FROM probes WHERE relation = ? AND entity = ? ORDER BY probability DESC",
+            (relation, entity),
+        ).fetchall()
+        wording = next(template for template, answer in rows if key(answer) == key(target))
+        ids = self.session.tokenizer.encode(prompt(wording, entity))
+        parts = self.evidence.parts
+        strongest = [
+            parts.number(*row)
+            for row in connection.execute(
+                "SELECT kind, layer, number FROM edge_evidence WHERE edge_id = ? AND contribution > 0 "
+                "ORDER BY rank LIMIT ?",
+                (edge, STRONGEST),
+            )
+        ]
+        _, seen = self.together.begin(()).read({0: ids})
+        before = self.answer(self.runner, ids)
+        if key(before) != key(target):  # rounding of the batch: the model is undecided
+            return None
+        others = self._others(self.evidence.sizes(seen, [0])[0], strongest)
+        return tuple(key(self.answer(self._without(chosen), ids)) != key(before) for chosen in (strongest, others))  # type: ignore[return-value]
+
+    def _others(self, sizes: np.ndarray[Any, Any], chosen: list[int]) -> list[int]:
+        parts, taken, found = self.evidence.parts, set(chosen), []
+        for number in chosen:
+            kind, layer, _ = parts.read(number)
+            first = parts.number(kind, layer, 0)
+            count = parts.features if kind == "feature" else parts.heads
+            order = first + np.argsort(np.abs(sizes[first : first + count] - sizes[number]), kind="stable")
+            match = next((int(other) for other in order if int(other) not in taken), None)
+            if match is not None:
+                taken.add(match)
+                found.append(match)
+        return found
+
+    def _without(self, numbers: list[int]) -> Runner:
+        network, factors = self.session.network, {}
+        for kind, layer, index in map(self.evidence.parts.read, numbers):
+            name = f"layers.{layer}.{'activations' if kind == 'feature' else 'heads'}"
+            width = network.ffn if kind == "feature" else network.heads * network.head_dim
+            row = factors.setdefault(name, np.ones(width, np.float32))
+            row.reshape(network.ffn if kind == "feature" else network.heads, -1)[index] = 0
+        return changed(self.runner, [Scale(name, row) for name, row in factors.items()])
+
+    def answer(self, runner: Runner, ids: list[int]) -> str:
+        """The greedy answer, one token after the other."""
+        made: list[int] = []
+        while len(made) < LONGEST:
+            token = int(runner.logits([*ids, *made]).argmax())
+            if token in self.session.end_of_text:
+                return finished(self.session.tokenizer.decode(made) + "\n") or ""
+            made.append(token)
+            if (text := finished(self.session.tokenizer.decode(made))) is not None:
+                return text
+        return ""
+
+
+def speed(connection: larqldb.Connection) -> dict[str, Any]:
+    """Whole answers by the second, many at a time with their evidence, and by one INFER after the other."""
+    session = connection.session
+    pack = next(pack for pack in packs.builtin() if pack.relation == "capital")
+    entities = list(dict.fromkeys(fact.entity for fact in pack.facts))[:TIMED]
+    wording, encode = templates(pack)[0], session.tokenizer.encode
+    prompts = [prompt(wording, entity) for entity in entities]
+    asker = Asker(session)
+    asker.answers([encode(text) for text in prompts[:4]])
+    start = time.perf_counter()
+    together = [answer.text for answer in asker.answers([encode(text) for text in prompts])]
+    middle = time.perf_counter()
+    single = [_by_infer(connection, text) for text in prompts[: TIMED // 4]]
+    end = time.perf_counter()
+    return {
+        "prompts": len(prompts), "facts_per_second": len(prompts) / (middle - start),
+        "infer_facts_per_second": len(single) / (end - middle),
+        "same_answers": float(np.mean([key(a) == key(b) for a, b in zip(together, single, strict=False)])),
+    }  # fmt: skip
+
+
+def _by_infer(connection: larqldb.Connection, text: str) -> str:
+    made = ""
+    for _ in range(LONGEST):
+        token, token_id = connection.execute("SELECT token, token_id FROM infer(?, 1)", (text + made,)).fetchone()
+        made += "\n" if token_id in connection.session.end_of_text else token
+        if (answer := finished(made)) is not None:
+            return answer
+    return ""
+
+
+def figures(title: str, path: Path) -> Iterator[Figure]:
+    """All figures of a model."""
+    with closing(larqldb.connect(path, cache_mb=1024)) as connection:
+        timed = speed(connection)
+        found = held_out(connection.session)
+    ratio = timed["facts_per_second"] / timed["infer_facts_per_second"]
+    yield Figure(
+        f"{title}: facts probed a second, over one INFER after the other", ratio, "times", "≥ 4, go for 10", timed
+    )
+    for name, data in (("LRE", "LRE relations"), ("ParaRel", "ParaRel relations"), ("own", "built-in relations")):
+        if name not in found:
+            continue
+        each = found[name]
+        yield Figure(
+            f"{title}, {data}, wording left out: facts it answers right that are an edge", each["recall"], "share",
+            "≥ 0.95, go for 0.99", each,
+        )  # fmt: skip
+        yield Figure(
+            f"{title}, {data}, wording left out: edges rated 0.5 or more that are its answer", each["precision"],
+            "share", "≥ 0.9, go for 0.97",
+        )  # fmt: skip
+        yield Figure(f"{title}, {data}: expected calibration error", each["calibration_error"], "share", "≤ 0.1")
+    zeroed = evidence(path)
+    yield Figure(
+        f"{title}: edges whose answer changes without their 32 strongest parts", zeroed["changed"], "share",
+        "≥ 0.8, go for 0.95", zeroed,
+    )  # fmt: skip
+    yield Figure(
+        f"{title}: edges whose answer changes without others like them", zeroed["others_changed"], "share",
+        "≤ 0.1, go for 0.03",
+    )  # fmt: skip
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def _unescaped(text: str) -> str:
+    """Some names come with their escapes escaped."""
+    return str(json.loads(f'"{text}"')) if "\\u" in text else text
+
+
+def main() -> None:
+    names = {"SmolLM2": "smollm2", "Gemma 3": "gemma3"}
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for place, (title, name) in enumerate(names.items()):
+            path = Path(folder) / f"{name}.vindex"
+            if len(sys.argv) > 1 + place:
+                shutil.copyfile(sys.argv[1 + place], path)
+            elif len(sys.argv) > 1:
+                continue
+            else:
+                in_a_process("import sys, larqldb; larqldb.extract(*sys.argv[1:]); result = {}", model(name), path)
+            found += figures(title, path)
+            path.unlink()
+    save(__file__, found)
+
+
+if __name__ == "__main__":
+    main()
