@@ -30,10 +30,7 @@ NEAREST = 20  # features of a layer that are looked at
 # What a gate must reach, as a multiple of the spread that gates pointing anywhere would give: ‖gate‖·‖x‖/√hidden.
 # The layers' own spreads are within 20 % of that in SmolLM2-135M and Gemma 3 270M, but for the first and last one.
 STANDOUT = 3.0
-KEPT = 64  # entities whose features are remembered: scanning all gates is most of the work
-
-Found = list[tuple[int, int, float]]  # layer, feature, gate·x
-_remembered: WeakKeyDictionary[Session, OrderedDict[tuple[object, ...], Found]] = WeakKeyDictionary()
+KEPT = 64  # entities whose associations are remembered until the file changes: scanning all gates is most of the work
 
 
 @dataclass(slots=True)
@@ -46,6 +43,10 @@ class Association:
     feature: int
     relation: str | None
     layers: list[int] = field(default_factory=list)
+    also: str | None = None  # its other words, once they were asked for
+
+
+_remembered: WeakKeyDictionary[Session, OrderedDict[object, list[Association]]] = WeakKeyDictionary()
 
 
 def associations(
@@ -56,8 +57,23 @@ def associations(
     ``ids`` are the entity's tokens, ``gate_norms`` the mean norms of the gates of the layers to look at. With ``merge``
     a target comes once, else once for each feature.
     """
+    remembered = _remembered.setdefault(session, OrderedDict())
+    state = session.db.data_version("main"), session.db.total_changes()
+    key = (entity, *gate_norms, merge, STANDOUT, state)
+    if key not in remembered:
+        remembered[key] = _found(session, entity, ids, gate_norms, merge=merge)
+        while len(remembered) > KEPT:
+            remembered.popitem(last=False)
+    remembered.move_to_end(key)
+    return remembered[key]
+
+
+def _found(
+    session: Session, entity: str, ids: list[int], gate_norms: dict[int, float], *, merge: bool
+) -> list[Association]:
+    residual = session.embedding(ids).mean(axis=0)
     own = {entity.strip().casefold(), *(part.casefold() for part in entity.split())}
-    features = _nearest_features(session, ids, gate_norms)
+    features = nearest(*standing_out(session, residual, gate_norms)) if gate_norms else []
     names = first_tokens(session, ((layer, feature) for layer, feature, _ in features))
     merged: dict[object, Association] = {}
     for layer, feature, score in features:
@@ -79,21 +95,6 @@ def associations(
             )
         known.layers.append(layer)
     return sorted(merged.values(), key=lambda one: (-one.score, one.layer, one.feature))
-
-
-def _nearest_features(session: Session, ids: list[int], gate_norms: dict[int, float]) -> Found:
-    """What stands out for an entity's tokens in some layers; that of the entities asked about last is remembered."""
-    if not gate_norms:
-        return []
-    remembered = _remembered.setdefault(session, OrderedDict())
-    key = (*ids, None, *gate_norms, STANDOUT)
-    if key not in remembered:
-        residual = session.embedding(ids).mean(axis=0)
-        remembered[key] = nearest(*standing_out(session, residual, gate_norms))
-        while len(remembered) > KEPT:
-            remembered.popitem(last=False)
-    remembered.move_to_end(key)
-    return remembered[key]
 
 
 def standing_out(session: Session, residual: Floats, gate_norms: dict[int, float]) -> tuple[Ids, Ids, Scores]:

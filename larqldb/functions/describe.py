@@ -74,8 +74,7 @@ def describe(
         found = associations(session, entity, ids, {n: about[n][1] for n in wanted}, merge=detail != "raw")
         found = [one for one in found if one.relation is not None or not relations_only][:left]
     features = [(layer, feature) for _, (layer, feature, *_) in shown if layer is not None and feature is not None]
-    tokens = token_lists(session, [*features, *((one.layer, one.feature) for one in found)])
-
+    tokens = token_lists(session, [*features, *((one.layer, one.feature) for one in found if one.also is None)])
     for edge, (layer, feature, score, layers, hits) in shown:
         also = _also(tokens, edge.target, layer, feature)
         named = None if layer is None else about[layer][0]
@@ -84,10 +83,11 @@ def describe(
             edge.confidence, edge.source,
         )  # fmt: skip
     for one in found:
-        also = _also(tokens, one.target, one.layer, one.feature)
+        if one.also is None:
+            one.also = _also(tokens, one.target, one.layer, one.feature)
         yield (
             one.relation, one.target, one.score, one.layer, one.feature, json_array(sorted(set(one.layers))),
-            len(one.layers), also, about[one.layer][0], None, "static",
+            len(one.layers), one.also, about[one.layer][0], None, "static",
         )  # fmt: skip
 
 
