@@ -286,12 +286,12 @@ FORMS: tuple[Form, ...] = (
             *_BANDS,
             _RELATIONS_ONLY,
             *_detail(
-                VERBOSE="weaker evidence as well",
-                BRIEF="the strongest answers only",
-                RAW="one row for each feature, neither merged nor labelled",
+                VERBOSE="all rows instead of fifty: weaker evidence as well",
+                BRIEF="ten rows: the surest",
+                RAW="all rows, one for each feature that is evidence",
             ),
         ),
-        "What the model's features say about an entity.",
+        "What the model answers about an entity, asked now if it never was; then what its weights associate with it.",
         'DESCRIBE "France" KNOWLEDGE RELATIONS ONLY',
     ),
     Form(
