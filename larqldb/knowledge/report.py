@@ -164,7 +164,7 @@ def _attention(db: apsw.Connection, known: Knowledge) -> Iterator[str]:
         return
     yield (
         "<p>Shares of all that moves the answer's logit, up or down: attention heads, which fetch from earlier words, "
-        "and feed-forward features. Beside them what is left of each when ups and downs cancel, in logits.</p>\n"
+        "and feed-forward features. Beside them the net of each, ups less downs, in logits.</p>\n"
         '<div class="key"><span class="heads">attention heads</span><span class="features">features</span></div>\n'
     )
     yield _left_out(known, drawn)
@@ -175,7 +175,7 @@ def _attention(db: apsw.Connection, known: Knowledge) -> Iterator[str]:
             ("heads", heads.gross, f"attention {percent(share)}"),
             ("features", features.gross, f"features {percent(1 - share)}"),
         ]
-        value = f"attention {percent(share)}<br>left: {signed(heads.net)} and {signed(features.net)}"
+        value = f"attention {percent(share)}<br>net: {signed(heads.net)}, {signed(features.net)}"
         yield _row(relation.name, charts.shares(parts), value)
 
 

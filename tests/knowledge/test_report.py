@@ -206,7 +206,7 @@ def test_layers_hold_means_over_surest_answers(probed: apsw.Connection) -> None:
     cells = [texts(cell) for cell in section(page(probed), "places").iter(f"{SVG}title")]
     assert {"layer 3, attention: +2.00", "layer 2, features: −0.33"} <= set(cells)
     (share,) = (row for row in rows(section(page(probed), "attention")) if row[0] == "capital")
-    assert share == ["capital", "attention 67 %left: +2.00 and +0.33"]
+    assert share == ["capital", "attention 67 %net: +2.00, +0.33"]
 
 
 def test_relations_are_counted(probed: apsw.Connection) -> None:
