@@ -339,7 +339,8 @@ GROUP BY compaction ORDER BY compaction DESC
 def _show_relations(node: nodes.ShowRelations) -> exp.Select:
     """Relations named by features, by edges or by users, with what bears them.
 
-    Examples are facts, or where there are none (clusters and patterns) the tokens that features promote most.
+    Examples are facts, those at the layer first, or where there are none (clusters and patterns) the tokens that
+    features promote most.
     """
     raw = node.detail == "raw"
     at_layer = " AND layer = :layer" if node.layer is not None else ""
@@ -362,7 +363,8 @@ def _show_relations(node: nodes.ShowRelations) -> exp.Select:
         f"SELECT layer FROM edges WHERE {bears} AND layer IS NOT NULL ORDER BY layer)) AS layers",
         "(SELECT source FROM relations WHERE name = named.relation) AS source",
         f"coalesce((SELECT nullif(json_group_array(fact), '[]') FROM (SELECT entity || ' → ' || target AS fact "
-        f"FROM edges WHERE {bears} ORDER BY confidence DESC, score DESC, entity LIMIT 3)), "
+        f"FROM edges WHERE relation = named.relation ORDER BY ({bears}) DESC, confidence DESC, score DESC, entity "
+        "LIMIT 3)), "
         f"(SELECT json_group_array(token) FROM (SELECT token FROM features WHERE {bears} "
         "GROUP BY token ORDER BY max(score) DESC, token LIMIT 3))) AS examples"
         if node.examples

@@ -203,6 +203,9 @@ def test_rows_over_real_tables(vindex: Vindex) -> None:
     ):
         assert vindex.run(to_sql(text)) == facts
     assert vindex.run(to_sql("SHOW RELATIONS AT LAYER 4")) == []
+    vindex.db.execute("INSERT INTO features VALUES (4, 7, NULL, ' of', 2, 1.5, 1, 1, 1, 'capital', 'probe')")
+    elsewhere = vindex.run(to_sql("SHOW RELATIONS AT LAYER 4 WITH EXAMPLES"))
+    assert elsewhere == [("capital", 1, 0, "[4]", "probe", '["France → Paris"]')]
     assert vindex.run(to_sql("SHOW RELATIONS VERBOSE"))[0][6:] == (None, "[]", 0.9)
 
 
