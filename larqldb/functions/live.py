@@ -46,7 +46,7 @@ def ask(session: Session, entity: str) -> list[Edge] | None:
     from larqldb.knowledge.live import ask_entity  # knowledge stands above functions: only this needs it
 
     remembered = _remembered.setdefault(session, OrderedDict())
-    key = (entity, session.db.data_version("main"), session.db.total_changes())
+    key = _key(session, entity)
     if key in remembered and not session.runner.is_changed:
         return remembered[key]
     try:
@@ -57,10 +57,15 @@ def ask(session: Session, entity: str) -> list[Edge] | None:
         return None
     answer = sorted((edge for each in found for edge in _edges(each)), key=lambda edge: -(edge.confidence or 0))
     if not session.runner.is_changed:
-        remembered[key] = answer
+        remembered[_key(session, entity)] = answer  # storing counts as a change, though it was taken back
         while len(remembered) > KEPT:
             remembered.popitem(last=False)
     return answer
+
+
+def _key(session: Session, entity: str) -> tuple[object, ...]:
+    """The entity in this state of the file."""
+    return entity, session.db.data_version("main"), session.db.total_changes()
 
 
 def _edges(found: Found) -> list[Edge]:

@@ -245,7 +245,8 @@ def test_a_transaction_survives_a_full_disk_or_its_loss_is_said(conn: larqldb.Co
 def test_a_refusal_of_the_file_does_not_stop_it(conn: larqldb.Connection, model: Model) -> None:
     refuse = "CREATE TRIGGER no BEFORE INSERT ON edge_records BEGIN SELECT RAISE(ABORT, 'no'); END"
     conn.execute(refuse)
-    assert describe(conn) == ROWS
+    assert describe(conn) == describe(conn) == ROWS
+    assert model.asked == ["Portugal"]
     assert conn.execute("SELECT count(*) FROM probes").fetchone() == (0,)
     conn.execute("INSERT INTO relations (name) VALUES ('height')")
     assert describe(conn) == ROWS
