@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from larqldb.functions.session import Session
 
-TOKENS = 384  # of a run: bounds activations, and the square of it the attention
-TOGETHER = 64  # texts of a run: bounds their logits
+TOKENS = 512  # of a run: bounds activations, and the square of it the attention
+TOGETHER = 128  # texts of a run
+FEW = 8  # texts with a beginning of their own that are not worth reading it apart
+LOGITS = 1 << 24  # of a run: 64 MB
 BEGINNINGS = 64 << 20  # bytes of keys and values of beginnings that are kept
 NOTABLE = 0.003  # of the logit: smaller shares are not kept
 ARTICLES = ("", "the", "a", "an")
@@ -82,7 +84,8 @@ class Asker:
         shared = self._shared(prompts)
         made: list[Answer] = []
         waiting = iter([ids[len(shared) :] for ids in prompts])
-        room = max(1, min(TOGETHER, TOKENS // max(len(ids) - len(shared) for ids in prompts)))
+        longest = max(len(ids) - len(shared) for ids in prompts)
+        room = max(1, min(TOGETHER, LOGITS // self._session.network.vocab, TOKENS // longest))
         while some := list(islice(waiting, room)):
             made += self._finish(self._beginning(shared).branch(), some)
         return made
@@ -169,7 +172,8 @@ def ask_all(
         for entity in entities:
             asked = prompt(wording, entity)
             groups.setdefault(asked.rpartition("\n")[0], []).append((entity, asked))
-        for group in groups.values():
+        few = [asked for group in groups.values() if len(group) < FEW for asked in group]
+        for group in filter(None, [*(group for group in groups.values() if len(group) >= FEW), few]):
             ids = [session.tokenizer.encode(asked) for _, asked in group]
             for (entity, _), answer in zip(group, asker.answers(ids), strict=True):
                 answers[entity][wording] = answer

@@ -43,18 +43,20 @@ def calibrate(db: apsw.Connection) -> None:
         ((number, each.confidence, each.observed, each.edges) for number, each in enumerate(bins, start=1)),
     )
     rated = []
-    for edge_id, agreement, probability, other in fetch(db, _SUPPORTS):
-        support = Support("", agreement, probability, agreement - other)
+    for edge_id, agreement, probability, other, asked in fetch(db, _SUPPORTS):
+        support = Support("", agreement, probability, agreement - other, asked)
         rated.append((sure.of(support), edge_id))
     db.executemany("UPDATE edge_records SET confidence = ? WHERE edge_id = ?", rated)
     db.execute(_ENTITIES)
 
 
-# Each probed edge with its support, and the largest agreement of another target of its entity and relation.
+# Each probed edge with its support, the largest agreement of another target of its entity and relation, and how many
+# wordings were asked.
 _SUPPORTS = """
 SELECT e.edge_id, e.agreement, e.probability, ifnull((
   SELECT max(o.agreement) FROM edge_records AS o
-  WHERE o.relation = e.relation AND o.entity = e.entity AND o.source = 'probe' AND o.edge_id <> e.edge_id), 0)
+  WHERE o.relation = e.relation AND o.entity = e.entity AND o.source = 'probe' AND o.edge_id <> e.edge_id), 0), (
+  SELECT count(*) FROM probes AS p WHERE p.relation = e.relation AND p.entity = e.entity)
 FROM edge_records AS e WHERE e.source = 'probe'
 """
 _ENTITIES = """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from larqldb.model.runner import Runner
 
 LEAST = 0.05  # confidence below which an answer says nothing of the entity
+WORDINGS = 3  # of a relation that are asked: someone is waiting
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,14 @@ _kept: WeakKeyDictionary[Session, _Kept] = WeakKeyDictionary()
 
 
 def ask_entity(
-    session: Session, entity: str, relations: Sequence[str] | None = None, *, least: float = LEAST
+    session: Session,
+    entity: str,
+    relations: Sequence[str] | None = None,
+    *,
+    least: float = LEAST,
+    wordings: int = WORDINGS,
 ) -> list[Found]:
-    """Run the relations' wordings for an entity; nothing is written.
+    """Run the relations' wordings for an entity, so many of each; nothing is written.
 
     Without ``relations`` they are those that were probed and that the entity belongs to (``domains``): of France nobody
     asks the atomic number. Named ones are asked whatever the entity. Edges less sure than ``least`` are left out, and
@@ -70,11 +76,12 @@ def ask_entity(
         relations = [name for name, belongs in kept.domains.belongs(entity).items() if belongs]
     sure, made = calibration(session.db), []
     for relation in relations:
-        wordings = records.templates_of(session.db, relation)
-        if not wordings:
+        known = records.templates_of(session.db, relation)
+        if not known:
             continue
-        check_lengths(session, wordings, [entity])
-        answers = ask_all(session, kept.asker, wordings, [entity])[entity]
+        some = known[:: -(-len(known) // wordings)]
+        check_lengths(session, some, [entity])
+        answers = ask_all(session, kept.asker, some, [entity])[entity]
         spellings = records.spellings(session.db, relation, entity)
         found = edges(list(answers.values()), kept.asker.parts, spellings)
         rated = [(edge, sure.of(edge.support)) for edge in found]

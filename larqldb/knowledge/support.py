@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from larqldb.knowledge.answers import key
@@ -14,13 +14,14 @@ class Support:
 
     ``agreement`` is the share of the wordings that it was the answer to, ``probability`` its mean probability over all
     of them, ``lead`` its agreement less that of the best other target. ``spelling`` is how the model wrote it where it
-    was surest.
+    was surest, ``wordings`` how many were asked.
     """
 
     spelling: str
     agreement: float
     probability: float
     lead: float
+    wordings: int = 1
 
 
 def supports(answers: Sequence[tuple[str, float]]) -> dict[str, Support]:
@@ -41,11 +42,6 @@ def supports(answers: Sequence[tuple[str, float]]) -> dict[str, Support]:
             agreement=len(group) / len(answers),
             probability=sum(probability for probability, _ in group) / len(answers),
             lead=(len(group) - best_other) / len(answers),
+            wordings=len(answers),
         )
     return dict(sorted(made.items(), key=lambda item: (-item[1].agreement, -item[1].probability, item[0])))
-
-
-def left_out(answers: Sequence[tuple[str, float]]) -> Iterable[tuple[dict[str, Support], str]]:
-    """For each wording the supports from the others, and the key of what it answered itself."""
-    for place, (text, _) in enumerate(answers):
-        yield supports([*answers[:place], *answers[place + 1 :]]), key(text)

@@ -68,4 +68,4 @@ def test_interrupting_says_so_by_its_code(larqldb, tiny_vindex, tmp_path, monkey
     monkeypatch.setattr("larqldb.knowledge.probe.Prober._ask", interrupt)
     (tmp_path / "f.tsv").write_text("France\tParis\n")
     done = larqldb("probe", tiny_vindex, "--relation", "a", "--facts", tmp_path / "f.tsv", "--template", TEMPLATE)
-    assert (done.code, done.out, done.err) == (130, "", "")
+    assert (done.code, done.out, done.err.strip()) == (130, "", "")

@@ -19,7 +19,7 @@ def test_supports_put_spellings_together():
 
 def test_more_support_is_never_less_confidence():
     sure = Confidence()
-    rated = [sure.of(Support("x", share, share * 0.8, 2 * share - 1)) for share in np.linspace(0, 1, 11)]
+    rated = [sure.of(Support("x", share, share * 0.8, 2 * share - 1, 6)) for share in np.linspace(0, 1, 11)]
     assert rated == sorted(rated)
     assert 0 <= rated[0] < 0.2
     assert 0.8 < rated[-1] <= 1
