@@ -21,6 +21,20 @@ def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
+def write_float32(array: NDArray[Any], out: NDArray[np.float32]) -> None:
+    """Write the array's numbers, exactly, into contiguous memory of the same shape."""
+    if array.dtype != np.float16:
+        out[...] = array
+        return
+    import onnxruntime as ort
+
+    session = _half_to_float()
+    binding = session.io_binding()
+    binding.bind_cpu_input("half", np.ascontiguousarray(array))
+    binding.bind_ortvalue_output("float", ort.OrtValue.ortvalue_from_numpy(out))
+    session.run_with_iobinding(binding)
+
+
 @cache
 def _half_to_float() -> ort.InferenceSession:
     import onnxruntime as ort  # here: opening a file must not wait for it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from onnx import helper
 from larqldb.errors import BadTensor
 from larqldb.model import graph
 from larqldb.model.architectures import tensors
-from larqldb.model.dtypes import as_float32
+from larqldb.model.dtypes import as_float32, write_float32
 from larqldb.model.network import NORMS
 from larqldb.model.packed import PackedWeights, read_as_stored
 from larqldb.model.quantise import GROUPS, HEAD_BITS, Blocks, quantise
@@ -61,9 +62,7 @@ def load(network: Network, weights: Weights, bits: int | None) -> Loaded:
         for role in slot.layout.roles
     }
     if bits is None:
-        return Loaded(
-            {name: _value(_number(network, slot, _checked(network, slot, weights))) for name, slot in slots.items()}
-        )
+        return Loaded(_in_float32(network, slots, weights))
     stored = _checked(network, slots["embed"], weights)
     head = stored if network.tied else _checked(network, slots["head"], weights)
     groups: dict[tuple[str, ...], Blocks] = {("embed" if network.tied else "head",): quantise(head, HEAD_BITS)}
@@ -81,6 +80,22 @@ def load(network: Network, weights: Weights, bits: int | None) -> Loaded:
     }
     sizes = {name: network.shape(slots[name].role)[0] for name in taken}
     return Loaded({**inputs, "embed": _value(stored)}, PackedWeights(groups, sizes), stored.dtype)
+
+
+def _in_float32(network: Network, slots: Mapping[str, _Part], weights: Weights) -> dict[str, ort.OrtValue]:
+    """All weights in one piece of memory, which the system gives in large pages: several times faster than in small."""
+    shapes = {name: graph.weight_shape(network, slot.role) for name, slot in slots.items()}
+    memory = np.empty(sum(math.prod(shape) for shape in shapes.values()), np.float32)
+    values, start = {}, 0
+    for name, slot in slots.items():
+        stop = start + math.prod(shapes[name])
+        place = memory[start:stop].reshape(shapes[name])
+        write_float32(_checked(network, slot, weights), place)
+        if slot.role in NORMS and network.norm_offset:
+            place += np.float32(network.norm_offset)
+        values[name] = ort.OrtValue.ortvalue_from_numpy(place)
+        start = stop
+    return values
 
 
 def _checked(network: Network, slot: _Part, weights: Weights) -> NDArray[Any]:

@@ -267,7 +267,7 @@ def main() -> None:
                 figures.append(Figure(text, ratio, "ratio", "≥ 3, go for ≥ 5", measured["transformers"]))
             if name == "smollm2":
                 cold: dict[str, list[float]] = {"larqldb": [], "llama.cpp": []}
-                for _ in range(max(3, options.rounds // 2)):
+                for _ in range(2 * options.rounds):
                     for side, python, arguments in (
                         ("larqldb", sys.executable, ("larqldb", str(path), "float32")),
                         ("llama.cpp", options.llama, ("llama", str(gguf))),
