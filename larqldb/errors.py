@@ -10,7 +10,8 @@
             │   ├── BadTensor              a tensor whose numbers cannot be used
             │   ├── NotANumber             an answer that is not a number: a damaged weight, or one too large
             │   ├── BadPrompt              a prompt the model cannot read
-            │   └── BadFacts               a file of facts that cannot be read
+            │   ├── BadFacts               a file of facts that cannot be read
+            │   └── BadPatch               a patch file that cannot be read, or made for another model
             ├── OperationalError
             │   ├── SourceNotFound         no model where the source says
             │   ├── OutputExists           the path to write to is taken
@@ -22,6 +23,7 @@
             │   ├── DamagedVindex          the file is cut short or its checksums do not match
             │   └── MissingPart            the vindex was extracted without what a statement needs
             ├── IntegrityError
+            │   └── TooMuchChanged         an edit that changes other answers by more than it may
             ├── InternalError
             ├── ProgrammingError
             │   └── LQLSyntaxError         line, column, hint
@@ -104,6 +106,12 @@ class BadFacts(DataError):
     template = "{place}: {problem}. {remedy}"
 
 
+class BadPatch(DataError):
+    """A patch file that cannot be used; facts: path, problem, remedy."""
+
+    template = "{path}: {problem}. {remedy}"
+
+
 class OperationalError(DatabaseError):
     """The database's operation failed, not necessarily by the programmer's fault (PEP 249)."""
 
@@ -167,6 +175,15 @@ class MissingPart(OperationalError):
 
 class IntegrityError(DatabaseError):
     """A constraint of the database would be violated (PEP 249)."""
+
+
+class TooMuchChanged(IntegrityError):
+    """An edit was taken back because another answer changed too much; facts: prompt, change, limit."""
+
+    template = (
+        "after {prompt!r} the probability of the answer changes by {change:.3g}, more than REGRESSION {limit:g}. "
+        "Nothing was changed; allow more, or try another layer or a smaller ALPHA"
+    )
 
 
 class InternalError(DatabaseError):

@@ -3,7 +3,7 @@
 -- No version before this one wrote operations. Vectors come last, so that reading the rest does not read them.
 DROP TABLE patch_ops;
 CREATE TABLE patch_ops (
-    op_id      INTEGER PRIMARY KEY,
+    op_id      INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again: other operations may name it
     patch      TEXT NOT NULL REFERENCES patches (patch) ON UPDATE CASCADE ON DELETE CASCADE,
     operation  TEXT NOT NULL CHECK (operation IN ('insert', 'update', 'delete', 'insert_knn', 'delete_knn')),
     fact       INTEGER,                -- op_id of the first of the operations that belong together
@@ -16,7 +16,6 @@ CREATE TABLE patch_ops (
     confidence REAL,                   -- as the statement gave it
     probability REAL,                  -- of the whole target in the first wording, when the edit was made
     least_cosine REAL,                 -- insert_knn: how near an input must be to the key
-    tokens     TEXT,                   -- JSON array: the ten tokens that the feature promotes most
     gate       BLOB,                   -- float32, hidden_size numbers each; insert_knn: gate is the key, down the value
     up         BLOB,
     down       BLOB
@@ -37,7 +36,9 @@ CREATE TRIGGER patch_ops_inserted AFTER INSERT ON patch_ops BEGIN
     UPDATE patch_ops SET fact = op_id WHERE op_id = new.op_id AND fact IS NULL;
     UPDATE edit_state SET stamp = random();
 END;
-CREATE TRIGGER patch_ops_changed AFTER UPDATE ON patch_ops BEGIN UPDATE edit_state SET stamp = random(); END;
+CREATE TRIGGER patch_ops_changed
+AFTER UPDATE OF patch, operation, fact, undoes, layer, feature, entity, relation, target, least_cosine, gate, up, down
+ON patch_ops BEGIN UPDATE edit_state SET stamp = random(); END;
 CREATE TRIGGER patch_ops_deleted AFTER DELETE ON patch_ops BEGIN UPDATE edit_state SET stamp = random(); END;
 CREATE TRIGGER patches_changed AFTER UPDATE ON patches BEGIN
     UPDATE edit_state SET stamp = random(), shown = shown + 1;
@@ -55,7 +56,7 @@ CREATE TABLE edit_background (
 -- The operations in effect, in the order of (position, op_id).
 CREATE VIEW active_ops AS
 SELECT p.position, o.op_id, o.patch, o.operation, o.fact, o.undoes, o.layer, o.feature, o.entity, o.relation, o.target,
-       o.confidence, o.probability, o.least_cosine, o.tokens, o.gate, o.up, o.down
+       o.confidence, o.probability, o.least_cosine, o.gate, o.up, o.down
 FROM patch_ops AS o JOIN patches AS p ON p.patch = o.patch AND p.active
 WHERE NOT EXISTS (
     SELECT 1 FROM patch_ops AS d JOIN patches AS q ON q.patch = d.patch AND q.active WHERE d.undoes = o.fact);
@@ -76,7 +77,8 @@ CREATE TRIGGER edges_shown AFTER UPDATE OF shown ON edit_state BEGIN
     INSERT INTO edge_records (edge_id, entity, relation, target, layer, feature, confidence, probability, source)
     SELECT -fact, entity, relation, target, layer, feature, coalesce(confidence, probability), probability, 'insert'
     FROM inserted_facts WHERE true
-    ON CONFLICT (edge_id) DO UPDATE SET layer = excluded.layer, feature = excluded.feature,
+    ON CONFLICT (edge_id) DO UPDATE SET entity = excluded.entity, relation = excluded.relation,
+        target = excluded.target, layer = excluded.layer, feature = excluded.feature,
         confidence = excluded.confidence, probability = excluded.probability;
     DELETE FROM hidden_edges;
     INSERT INTO hidden_edges

@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from larqldb.dbapi import edits
 from larqldb.dbapi.parameters import Bindings, counted
 from larqldb.dbapi.traces import save_trace
 from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError, SourceNotFound
@@ -29,8 +30,16 @@ WRITTEN: Description = tuple(
 )
 
 
-def run_command(node: nodes.Command, given: Bindings, connection: Connection) -> tuple[Description, Sequence[Row]]:
-    """Carry out a command; gives the description and the rows of its answer.
+class Answer(NamedTuple):
+    """What a command says: its rows and their description, and how many facts it changed where it changes facts."""
+
+    description: Description
+    rows: Sequence[Row]
+    changed: int = -1
+
+
+def run_command(node: nodes.Command, given: Bindings, connection: Connection) -> Answer:
+    """Carry out a command.
 
     Raises NotSupportedError, naming the statement, for commands this version does not have.
     """
@@ -39,19 +48,35 @@ def run_command(node: nodes.Command, given: Bindings, connection: Connection) ->
     command: Any = bind(node, given)
     match command:
         case nodes.Extract():
-            return WRITTEN, _extract(command)
+            return Answer(WRITTEN, _extract(command))
         case nodes.Use():
-            return WRITTEN, _use(_text(command.path), connection)
+            return Answer(WRITTEN, _use(_text(command.path), connection))
         case nodes.UseModel():
-            return WRITTEN, _use_model(_text(command.model), command.auto_extract, connection)
+            return Answer(WRITTEN, _use_model(_text(command.model), command.auto_extract, connection))
         case nodes.TraceSave():
-            return WRITTEN, save_trace(command, connection)
+            return Answer(WRITTEN, save_trace(command, connection))
+        case nodes.Insert():
+            return _reported(edits.insert(command, given, connection))
+        case nodes.Delete():
+            return _reported(edits.delete(command, given, connection))
+        case nodes.Update():
+            return _reported(edits.update(command, given, connection))
     raise NotSupportedError(f"{_name(node)} is not available in this version of larqldb")
+
+
+def changes_edges(node: object) -> bool:
+    """Whether a node is INSERT, DELETE or UPDATE on EDGES."""
+    return node is not None and type(node).__name__ in ("Insert", "Delete", "Update")
+
+
+def _reported(rows: Sequence[Row]) -> Answer:
+    """The reports of an edit; a fact that needed nothing was not changed."""
+    return Answer(edits.REPORTED, [tuple(row) for row in rows], sum(row[edits.MODE] is not None for row in rows))
 
 
 def bind(node: Any, given: Bindings) -> Any:
     """A node with every parameter replaced by the value given for it; ProgrammingError where the counts differ."""
-    from larqldb.lql.nodes import Parameter
+    from larqldb.lql.nodes import Fragment, Parameter
 
     used: set[int | str] = set()
 
@@ -59,6 +84,11 @@ def bind(node: Any, given: Bindings) -> Any:
         if isinstance(part, Parameter):
             used.add(part.key)
             return _look_up(part.key, given)
+        if isinstance(part, Fragment):  # SQL: bound when it runs
+            for key in edits.parameters(part.text):
+                used.add(key)
+                _look_up(key, given)
+            return part
         if isinstance(part, tuple):
             return tuple(value(item) for item in part)
         if dataclasses.is_dataclass(part) and not isinstance(part, type):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from larqldb.dbapi.interventions import Intervention, Layers, Patched, Prompt
+    from larqldb.edit.editor import Editor
 
 
 def connect(
@@ -67,6 +68,9 @@ class Connection:
     exception, and leaves the connection open, as in the standard library's sqlite3. Closing rolls back. With
     ``autocommit`` set to True no transaction begins by itself: each statement is permanent when it ends.
 
+    INSERT, UPDATE and DELETE on edges measure what they did to other answers; with ``reports`` set to False they say
+    only what they must know themselves, and take less time.
+
     A connection may move between threads but serves one at a time (``threadsafety`` 1): open one for each.
     ``session`` is the model behind it.
     """
@@ -84,7 +88,9 @@ class Connection:
 
     def __init__(self, path: str, *, read_only: bool, cache_mb: int, walk: int | float | None, precision: str) -> None:
         self._database: apsw.Connection | None = None
+        self._editor: Editor | None = None
         self.autocommit = False
+        self.reports = True
         self._read_only = read_only
         self._cache_mb = cache_mb
         self._walk = walk
@@ -312,6 +318,16 @@ class Connection:
         state = "" if self._database is not None else ", closed"
         return f"<larqldb.Connection {self._path!r}{state}>"
 
+    @property
+    def editor(self) -> Editor:
+        """What INSERT, UPDATE and DELETE on edges are done by."""
+        from larqldb.edit.editor import Editor
+
+        if self._editor is None:
+            self._editor = Editor(self._open_session())
+        self._editor.reports = self.reports
+        return self._editor
+
     def _open_session(self) -> Session:
         """The model behind the connection; ProgrammingError when it is closed."""
         self.database  # noqa: B018 - raises where closed
@@ -329,6 +345,7 @@ class Connection:
             database.close(True)
             raise
         self._database, self.session, self._path = database, session, path
+        self._editor = None
 
     def _end(self, statement: str) -> None:
         database = self.database

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import apsw
 
-from larqldb.dbapi.commands import run_command
+from larqldb.dbapi.commands import changes_edges, run_command
 from larqldb.dbapi.failures import translate
 from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings, counted
 from larqldb.dbapi.statements import Plan, plan, script
@@ -71,18 +71,20 @@ class Cursor:
         elif todo.command is None:
             self._run(todo, given, operation)
         else:
-            description, rows = run_command(todo.command, given, self.connection)
-            self._attach(self.connection.database)
-            self._description, self._rows = description, iter(rows)
+            self._command(todo.command, [given], operation)
         return self
 
     def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters], /) -> Cursor:
         """Run an INSERT, UPDATE, DELETE or REPLACE once for each set of parameters.
 
-        ``rowcount`` is the total. The rows before one that fails stay, uncommitted.
+        ``rowcount`` is the total. The rows before one that fails stay, uncommitted. On EDGES the reports of all are the
+        rows.
         """
         self._ready()
         todo = plan(operation)
+        if changes_edges(todo.command):
+            self._command(todo.command, map(bindings, seq_of_parameters), operation)
+            return self
         if todo.command is not None or todo.lowered:
             raise ProgrammingError("executemany takes INSERT, UPDATE, DELETE and REPLACE only; use execute")
         given: Bindings = ()
@@ -208,6 +210,22 @@ class Cursor:
         from larqldb import display
 
         printer.text(display.text(self))
+
+    def _command(self, node: Any, several: Iterable[Bindings], text: str) -> None:
+        """Carry out a command once for each set of parameters; its rows are those of all."""
+        rows: list[Row] = []
+        changed = -1
+        try:
+            for given in several:
+                answer = run_command(node, given, self.connection)
+                rows += answer.rows
+                changed = answer.changed if changed < 0 else changed + answer.changed
+                self._description = answer.description
+        except Exception as problem:
+            self._watch = None
+            self._fail(problem, text, ())
+        self._attach(self.connection.database)
+        self._rows, self.rowcount = iter(rows), changed
 
     def _run(self, todo: Plan, given: Bindings, text: str) -> None:
         """Run SQL; ``text`` is the statement as the user wrote it."""

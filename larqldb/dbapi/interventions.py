@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from larqldb.functions.session import Session
-    from larqldb.model.runner import Runner
 
 Layers = int | Iterable[int] | None
 Prompt = str | Sequence[int]
@@ -81,23 +80,23 @@ class Intervention:
     def __init__(self, session: Session, changes: Sequence[Change]) -> None:
         self._session = session
         self._changes = changes
-        self._before: Runner | None = None
-        self._during: Runner | None = None
+        self._is_active = False
 
     def __enter__(self) -> Intervention:
-        if self._before is not None:
+        if self._is_active:
             raise ProgrammingError("this intervention is active already")
-        self._before = self._session.runner
-        self._during = self._session.runner = changed(self._before, self._changes)
+        self._session.interventions.append(self._changes)
+        self._is_active = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is None or self._session.runner is not self._during:
+        active = self._session.interventions
+        if not self._is_active or not active or active[-1] is not self._changes:
             raise ProgrammingError("interventions end in the reverse order of their beginning")
-        self._session.runner = self._before
-        self._before = self._during = None
+        active.pop()
+        self._is_active = False
 
 
 def ablate(session: Session, layer: int, features: Iterable[int] | None, heads: Iterable[int] | None) -> Intervention:

@@ -44,7 +44,8 @@ def explain_infer(
     Columns: layer, rank, feature, gate (gate·x of the real run), activation (act(gate·x)·up·x), contribution (its size
     times ‖down‖), token, also (the next nine tokens, JSON), relation, logit (what the feature adds to the answer's
     logit; negative where it speaks against it), answer (the most probable token, or the one asked for). Where the FFN
-    has a bias, it comes last in its layer: a row without feature, gate, activation and tokens.
+    has a bias, it comes last in its layer: a row without feature, gate, activation and tokens. So does a row of an edit
+    that was looked up by key, with its target as token and activation 1.
     """
     count = positive(top, "top")
     layers = session.layer_range(first_layer, last_layer, within)
@@ -52,26 +53,29 @@ def explain_infer(
     token, name = _answer(session, seen, prompt, answer)
     direction = seen.direction(session, 0, token)
     for layer in layers:
-        activations = seen.part("activations", layer)[0]
+        activations = seen.activations(layer)
         chosen, contributions, relations = _strongest(session, layer, activations, count, bool(relations_only))
         if not chosen:
             continue
-        gates = session.matrix("gate", layer)[chosen].astype(np.float64) @ seen.part("ffn_input", layer)[0]
-        gate_bias, down_bias = session.bias("gate", layer), session.bias("down", layer)
+        gates = session.features("gate", layer)[chosen].astype(np.float64) @ seen.part("ffn_input", layer)[0]
+        gate_bias, down_bias = session.feature_bias("gate", layer), session.bias("down", layer)
         if gate_bias is not None:
             gates += gate_bias[chosen]
         towards = seen.towards(session, "ffn", layer, 0, direction)
-        shares = explain.feature_shares(activations[chosen], session.matrix("down", layer)[chosen], towards)
-        tokens = token_lists(session, ((layer, feature) for feature in chosen))
-        for place, feature in enumerate(chosen):
+        shares = explain.feature_shares(activations[chosen], session.features("down", layer)[chosen], towards)
+        numbers = session.numbers(layer, chosen)
+        tokens = token_lists(session, ((layer, feature) for feature in numbers))
+        for place, feature in enumerate(numbers):
             first, *also = tokens[layer, feature]
             yield (
-                layer, place + 1, feature, float(gates[place]), float(activations[feature]), contributions[place],
+                layer, place + 1, feature, float(gates[place]), float(activations[chosen[place]]), contributions[place],
                 first, json_array(also), relations[place], float(shares[place]), name,
             )  # fmt: skip
         if down_bias is not None and not relations_only:
             size, share = float(np.linalg.norm(down_bias)), float(down_bias @ towards)
             yield layer, len(chosen) + 1, None, None, None, size, None, None, None, share, name
+        if layer in session.live.rows:
+            yield from _looked_up(session, seen, layer, len(chosen) + 1 + (down_bias is not None), direction, name)
 
 
 def attention(
@@ -150,13 +154,26 @@ def _answer(session: Session, seen: Run, prompt: str, answer: str | None) -> tup
     return token, session.tokenizer.text(token)
 
 
+def _looked_up(
+    session: Session, seen: Run, layer: int, rank: int, direction: NDArray[np.float64], name: str
+) -> Iterator[Row]:
+    """The row of key and value that the layer's input took, as a row without a feature: activation is 1."""
+    values = session.live.layers[layer].values
+    assert values is not None
+    for place in np.flatnonzero(seen.part("looked_up", layer)[0]).tolist():
+        operation, size = session.live.rows[layer][place], float(np.linalg.norm(values[place]))
+        share = float(values[place] @ direction)
+        yield layer, rank, None, None, 1.0, size, operation.target, "[]", operation.relation, share, name
+
+
 def _strongest(
     session: Session, layer: int, activations: NDArray[np.float32], count: int, labelled: bool
 ) -> tuple[list[int], list[float], list[str | None]]:
-    """The features of a layer that contribute most, best first: numbers, |activation|·‖down‖, relations."""
+    """The features of a layer that contribute most, best first: places, |activation|·‖down‖, relations."""
     rows = fetch(session.db, "SELECT down_norm, relation FROM features WHERE layer = ? ORDER BY feature", (layer,))
-    relations = [relation for _, relation in rows]
-    contributions = np.abs(activations.astype(np.float64)) * np.array([norm for norm, _ in rows])
-    order = np.lexsort((np.arange(len(rows)), -contributions)).tolist()
+    relations = [relation for _, relation in rows] + session.live.relations(layer)
+    norms = np.append([norm for norm, _ in rows], session.live.down_norms(layer))
+    contributions = np.abs(activations.astype(np.float64)) * norms
+    order = np.lexsort((np.arange(len(norms)), -contributions)).tolist()
     chosen = [feature for feature in order if not labelled or relations[feature] is not None][:count]
     return chosen, contributions[chosen].tolist(), [relations[feature] for feature in chosen]

@@ -83,24 +83,47 @@ def _hybrid(
         rough = np.abs(look.activations) * session.walking.model.down_norms[layer]
         if relations_only:
             rough[_unlabelled(session, layer)] = -1
+        rough[session.live.removed(layer)] = -1
         candidates = np.argsort(-rough, kind="stable")[: count + MARGIN]
         features = np.sort(candidates[rough[candidates] >= 0]).tolist()
-        found = _exact(session, layer, features, look.residual)
+        found = _exact(session, layer, features, look.residual) + _added(session, layer, look.residual, relations_only)
         found.sort(key=lambda one: (-one[3], one[0]))
-        tokens = token_lists(session, ((layer, feature) for feature in features))
+        tokens = token_lists(session, ((layer, feature) for feature, *_ in found))
         for rank, (feature, gate, activation, contribution, relation) in enumerate(found[:count], start=1):
             first, *also = tokens[layer, feature]
             yield layer, rank, feature, gate, activation, contribution, first, json_array(also), relation
 
 
-def _exact(
-    session: Session, layer: int, features: list[int], residual: NDArray[np.float32]
-) -> list[tuple[int, float, float, float, str | None]]:
+_Found = tuple[int, float, float, float, str | None]
+
+
+def _added(session: Session, layer: int, residual: NDArray[np.float32], labelled: int) -> list[_Found]:
+    """What ``_exact`` gives, for the features that edits added; a deletion's have no relation."""
+    live, network = session.live, session.network
+    gates, ups = live.vectors("gate", layer), live.vectors("up", layer)
+    if gates is None:
+        return []
+    x = _input(session, layer, residual)
+    products = gates.astype(np.float64) @ x
+    activations = ACTIVATIONS[network.activation](products.astype(np.float32)).astype(np.float64)
+    if ups is not None:
+        activations *= ups.astype(np.float64) @ x
+    sizes = np.abs(activations) * live.down_norms(layer)
+    columns = (live.numbers[layer], products.tolist(), activations.tolist(), sizes.tolist(), live.relations(layer))
+    return [one for one in zip(*columns, strict=True) if one[4] is not None or not labelled]
+
+
+def _input(session: Session, layer: int, residual: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A residual [hidden] as the layer's FFN receives it, in float64."""
+    x = unit(session.network, residual.astype(np.float64)) * session.norm("ffn_norm", layer)
+    bias = session.bias("ffn_norm", layer)
+    return x if bias is None else x + bias
+
+
+def _exact(session: Session, layer: int, features: list[int], residual: NDArray[np.float32]) -> list[_Found]:
     """For each feature: its number, gate·x, act(gate·x)·up·x, the size of that times ‖down‖, and its relation."""
     network = session.network
-    x = unit(network, residual.astype(np.float64)) * session.norm("ffn_norm", layer)
-    bias = session.bias("ffn_norm", layer)
-    x = x if bias is None else x + bias
+    x = _input(session, layer, residual)
     rows = fetch(
         session.db,
         "SELECT f.feature, f.down_norm, f.relation, v.gate, v.up FROM json_each(?2) AS wanted "

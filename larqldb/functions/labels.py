@@ -6,12 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
+    from larqldb.storage.edits import Operation
 
 Feature = tuple[int, int]  # layer, feature
+TOKENS = 10  # that a feature is called by
 
 # Features go in as one JSON array of layer·2³² + feature. CROSS JOIN fixes the order: each feature's rows by their key.
 _FIRST = """
@@ -30,16 +34,45 @@ ORDER BY f.rank
 
 def first_tokens(session: Session, features: Iterable[Feature]) -> dict[Feature, tuple[str, str | None]]:
     """For each feature the token it promotes most, and its relation."""
-    rows = fetch(session.db, _FIRST, (_packed(features),))
-    return {(layer, feature): (token, relation) for layer, feature, token, relation in rows}
+    wanted = list(features)
+    rows = fetch(session.db, _FIRST, (_packed(wanted),))
+    found: dict[Feature, tuple[str, str | None]] = {
+        (layer, feature): (token, relation) for layer, feature, token, relation in rows
+    }
+    for feature, operation in _added(session, wanted).items():
+        found[feature] = added_tokens(session, feature)[0], operation.relation
+    return found
 
 
 def token_lists(session: Session, features: Iterable[Feature]) -> dict[Feature, list[str]]:
     """For each feature the texts of its ten tokens, best first."""
-    lists: dict[Feature, list[str]] = {}
-    for layer, feature, text in fetch(session.db, _TOKENS, (_packed(features),)):
+    wanted, lists = list(features), dict[Feature, list[str]]()
+    for layer, feature, text in fetch(session.db, _TOKENS, (_packed(wanted),)):
         lists.setdefault((layer, feature), []).append(text)
+    for place in _added(session, wanted):
+        lists[place] = added_tokens(session, place)
     return lists
+
+
+def added_tokens(session: Session, feature: Feature) -> list[str]:
+    """The texts of the ten tokens that an added feature promotes, by E·down as for the base's own, ties by token id."""
+    known = session.live.tokens
+    if feature not in known:
+        operations = session.live.operations
+        missing = [place for place in operations if place not in known]
+        downs = np.stack([vector for place in missing if (vector := operations[place].down) is not None])  # [n, hidden]
+        scores = session.embeddings @ downs.T  # [vocab, n]
+        for place, column in zip(missing, scores.T, strict=True):
+            best = np.argpartition(-column, TOKENS)[:TOKENS]
+            order = best[np.lexsort((best, -column[best]))]
+            known[place] = [session.tokenizer.text(token) for token in order.tolist()]
+    return known[feature]
+
+
+def _added(session: Session, features: Iterable[Feature]) -> dict[Feature, Operation]:
+    """Those of the features that edits added."""
+    operations = session.live.operations
+    return {feature: operations[feature] for feature in features if feature in operations} if operations else {}
 
 
 def _packed(features: Iterable[Feature]) -> str:

@@ -85,11 +85,14 @@ def _match(session: Session, role: str, k: object, queries: Iterable[tuple[int, 
     """The best features of each layer for that layer's query."""
     count = None if k is None else positive(k, "k")
     for layer, q in queries:
-        matrix, largest = session.matrix(role, layer), session.largest_norm(role, layer)
-        features, scores = best(matrix, largest, q, len(matrix) if count is None else count)
+        matrix, largest = session.features(role, layer), session.largest_norm(role, layer)
+        removed = session.live.removed(layer)
+        allowed = np.setdiff1d(np.arange(len(matrix)), removed) if removed else None
+        places, scores = best(matrix, largest, q, len(matrix) if count is None else count, allowed=allowed)
+        features = session.numbers(layer, places.tolist())
         square = float(q.astype(np.float64) @ q.astype(np.float64)) + largest**2
         distances = np.sqrt(np.maximum(square - 2 * scores, 0))
-        for feature, score, distance in zip(features.tolist(), scores.tolist(), distances.tolist(), strict=True):
+        for feature, score, distance in zip(features, scores.tolist(), distances.tolist(), strict=True):
             yield layer, feature, score, distance
 
 

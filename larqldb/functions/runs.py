@@ -12,6 +12,7 @@ import numpy as np
 from larqldb.errors import BadPrompt, ProgrammingError
 from larqldb.functions.arguments import one_of
 from larqldb.model import explain
+from larqldb.model.edited import added_name, rows_name
 from larqldb.model.observe import Lens, Observer, attention_weights, lens
 from larqldb.model.sampling import check_finite
 from larqldb.storage.dtypes import as_float32
@@ -19,6 +20,7 @@ from larqldb.storage.dtypes import as_float32
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from larqldb.functions.edits import Live
     from larqldb.functions.session import Session
     from larqldb.model.runner import Runner
 
@@ -34,7 +36,7 @@ class Run:
     after each of them. Sizes: n positions asked about, s of the prompt.
     """
 
-    def __init__(self, observer: Observer, ids: list[int], positions: range) -> None:
+    def __init__(self, observer: Observer, ids: list[int], positions: range, edits: Live) -> None:
         network = observer.network
         kinds = ["queries", "heads", "attention_output", "ffn_output", "residual"]
         if network.post_norms:
@@ -42,12 +44,15 @@ class Run:
         if len(positions) == 1:  # those of all positions would be most of the memory, and nothing asks for them
             kinds += ["ffn_input", "activations"]
         layers = range(network.layers)
+        edited = [added_name(layer) for layer in edits.numbers] + [rows_name(layer) for layer in edits.rows]
+        if len(positions) > 1:
+            edited = []
         self.network, self.ids, self.positions = network, ids, positions
         self.runner = observer.runner
         self._arrays = observer.run(
             ids,
             positions,
-            at=["embedding", *(f"layers.{layer}.{kind}" for layer in layers for kind in kinds)],
+            at=["embedding", *(f"layers.{layer}.{kind}" for layer in layers for kind in kinds), *edited],
             everywhere=[f"layers.{layer}.{kind}" for layer in layers for kind in ("keys", "values")],
         )
         self._weights: dict[int, NDArray[np.float32]] = {}
@@ -64,8 +69,16 @@ class Run:
         return sum(array.nbytes for array in (*self._arrays.values(), *self._weights.values()))
 
     def part(self, kind: str, layer: int) -> NDArray[np.float32]:
-        """A result of a layer (``graph.observable``): [n, width]; keys and values of all positions, [s, width]."""
+        """A result of a layer (``graph.observable``): [n, width]; keys and values of all positions, [s, width].
+
+        Those of edits, "added" and "looked_up" (``model.edited``), too.
+        """
         return self._arrays[f"layers.{layer}.{kind}"]
+
+    def activations(self, layer: int) -> NDArray[np.float32]:
+        """Activations of a layer's features at the one position asked about, those of added features behind its own."""
+        own, name = self.part("activations", layer)[0], added_name(layer)
+        return np.concatenate([own, self._arrays[name][0]]) if name in self._arrays else own
 
     @cached_property
     def answers(self) -> NDArray[np.int64]:
@@ -143,7 +156,7 @@ def run(session: Session, statement: str, prompt: object, positions: str = "last
     kept = _current(session)
     key = (*ids, -len(chosen))
     if key not in kept.runs:
-        kept.runs[key] = Run(kept.observer, ids, chosen)
+        kept.runs[key] = Run(kept.observer, ids, chosen, session.live)
     kept.runs.move_to_end(key)
     held = sum(each.nbytes for each in kept.runs.values())
     while held > KEPT * session.cache_bytes and len(kept.runs) > 1:

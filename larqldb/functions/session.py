@@ -13,8 +13,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from larqldb.errors import MissingPart, ProgrammingError
+from larqldb.functions import edits
 from larqldb.functions.walking import Walking
 from larqldb.model.norms import unit
+from larqldb.storage import edits as stored_edits
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
 from larqldb.storage.tensors import TensorStore
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from larqldb.functions.ahead import Ahead
+    from larqldb.functions.edits import Live
     from larqldb.functions.gate_scan import GateScan
+    from larqldb.model.interventions import Change
     from larqldb.model.network import Network
     from larqldb.model.runner import Runner
     from larqldb.model.tokenizer import Tokenizer
 
+STATES = 4  # of the network, as edits make it, that are kept: going back to one costs nothing
 NO_MODEL = 'this vindex holds no model. Extract one with: EXTRACT MODEL "source" INTO "name.vindex", and USE that'
 
 # by fingerprint and precision, for the whole process
@@ -65,6 +70,9 @@ class Session:
         self._norms: dict[tuple[str, int | None], NDArray[np.float32]] = {}
         self._largest: dict[tuple[str, int], float] = {}
         self._scan_bytes, self._asked_for_scan = 0, False
+        self.interventions: list[Sequence[Change]] = []  # those that last while a block runs, in their order
+        self._live: OrderedDict[int, Live] = OrderedDict()  # by stamp
+        self._states: OrderedDict[tuple[int, ...], tuple[Live, tuple[Sequence[Change], ...], Runner]] = OrderedDict()
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -97,8 +105,8 @@ class Session:
         return end_of_text(files, self.tokenizer)
 
     @cached_property
-    def runner(self) -> Runner:
-        """The network, its weights loaded; MissingPart where the vindex does not hold them all."""
+    def base_runner(self) -> Runner:
+        """The network without edits, its weights loaded; MissingPart where the vindex does not hold them all."""
         from larqldb.model.runner import Runner
 
         self.require("inference", "INFER", "attention weights and feature vectors of all layers")
@@ -108,6 +116,42 @@ class Session:
             if runner is None:
                 runner = _runners[key] = Runner(self.network, self.store.weights, precision=self.precision)
         return runner
+
+    @property
+    def live(self) -> Live:
+        """The edits in effect, as the open transaction sees them."""
+        stamp = stored_edits.stamp(self.db)
+        if stamp not in self._live:
+            operations = stored_edits.in_effect(self.db) if stamp else []
+            file = self.db.filename or "the database"
+            self._live[stamp] = edits.live(self.network, operations, file) if operations else edits.NONE
+            while len(self._live) > STATES:
+                self._live.popitem(last=False)
+        self._live.move_to_end(stamp)
+        return self._live[stamp]
+
+    @property
+    def runner(self) -> Runner:
+        """The network with the edits in effect and what interventions change; errors as of ``base_runner``.
+
+        The same object as long as nothing changes, and again when a change is taken back.
+        """
+        live, changes = self.live, tuple(self.interventions)
+        if not live.edits and not changes:
+            return self.base_runner
+        key = (id(live), *map(id, changes))
+        if key not in self._states:
+            from larqldb.model.edited import edited
+            from larqldb.model.interventions import changed
+
+            runner = edited(self.base_runner, live.edits)
+            if changes:
+                runner = changed(runner, [change for several in changes for change in several])
+            self._states[key] = live, changes, runner  # kept with what the key names, so that no other can have its id
+            while len(self._states) > STATES:
+                self._states.popitem(last=False)
+        self._states.move_to_end(key)
+        return self._states[key][2]
 
     def look_ahead(self, query: str | None, bindings: Sequence[Any] | Mapping[str, Any]) -> None:
         """Expect the prompts that a query gives to be asked of infer() by the statement that starts; None: no more."""
@@ -152,6 +196,22 @@ class Session:
         """Input embeddings of tokens, float32 [tokens, hidden], unscaled."""
         return as_float32(self.store.read_rows("embed", ids))
 
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """All input embeddings, float32 [vocab, hidden], unscaled: the network's own copy where it is loaded."""
+        return self._whole("embed")
+
+    @property
+    def head(self) -> NDArray[np.float32]:
+        """What the last residual, normed, is multiplied by: float32 [vocab, hidden]."""
+        return self._whole("embed" if self.network.tied else "head")
+
+    def _whole(self, role: str) -> NDArray[np.float32]:
+        loaded = self.base_runner.weights.get(role)
+        if loaded is not None and loaded.data_type() == "tensor(float)":
+            return np.asarray(loaded.numpy())
+        return as_float32(self.store.weights(role, None))
+
     def norm(self, role: str, layer: int | None) -> NDArray[np.float32]:
         """What a norm multiplies by, float32 [hidden]: its weight plus the architecture's offset."""
         key = (role, layer)
@@ -177,6 +237,11 @@ class Session:
         x, bias = self.unit(embedding) * self.norm("ffn_norm", layer), self.bias("ffn_norm", layer)
         return x if bias is None else x + bias
 
+    def entering(self, residual: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
+        """Residuals [..., hidden] as the layer's FFN receives them."""
+        x, bias = unit(self.network, residual) * self.norm("ffn_norm", layer), self.bias("ffn_norm", layer)
+        return x if bias is None else x + bias
+
     def matrix(self, role: str, layer: int) -> NDArray[np.float32]:
         """A layer's gate, up or down vectors, float32 [features, hidden]; the latest used are kept in memory."""
         key = (role, layer)
@@ -188,8 +253,28 @@ class Session:
         self._make_room()
         return matrix
 
+    def features(self, role: str, layer: int) -> NDArray[np.float32]:
+        """The gate, up or down vectors of a layer, those of added features behind its own: [features + n, hidden]."""
+        matrix, added = self.matrix(role, layer), self.live.vectors(role, layer)
+        return matrix if added is None else np.concatenate([matrix, added])
+
+    def numbers(self, layer: int, places: Sequence[int]) -> list[int]:
+        """What features are numbered that stand at these places in ``features``."""
+        own, added = self.network.ffn, self.live.numbers.get(layer, [])
+        return [place if place < own else added[place - own] for place in places]
+
+    def feature_bias(self, role: str, layer: int) -> NDArray[np.float32] | None:
+        """The bias of a layer's gates or ups [features + n]: 0 for added features; None where it has none."""
+        bias, added = self.bias(role, layer), self.live.vectors("gate", layer)
+        return bias if bias is None or added is None else np.append(bias, np.zeros(len(added), np.float32))
+
     def largest_norm(self, role: str, layer: int) -> float:
-        """The largest L2 norm among a layer's gate, up or down vectors."""
+        """The largest L2 norm among a layer's gate, up or down vectors, those of added features too."""
+        added = self.live.vectors(role, layer)
+        own = self._largest_of_own(role, layer)
+        return own if added is None else max(own, largest_norm(added))
+
+    def _largest_of_own(self, role: str, layer: int) -> float:
         key = (role, layer)
         if key not in self._largest:
             self._largest[key] = largest_norm(self.matrix(role, layer))

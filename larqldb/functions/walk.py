@@ -54,12 +54,12 @@ def walk(
     residual = session.embedding(ids[-1:])[0]
     for layer in session.layer_range(first_layer, last_layer, within):
         x = session.enter(residual, layer)
-        allowed = _labelled(session, layer) if relations_only else None
-        features, gates = best(
-            session.matrix("gate", layer), session.largest_norm("gate", layer), x, count,
-            absolute=True, allowed=allowed, added=session.bias("gate", layer),
+        places, gates = best(
+            session.features("gate", layer), session.largest_norm("gate", layer), x, count,
+            absolute=True, allowed=_allowed(session, layer, bool(relations_only)),
+            added=session.feature_bias("gate", layer),
         )  # fmt: skip
-        chosen = features.tolist()
+        chosen = session.numbers(layer, places.tolist())
         tokens = token_lists(session, ((layer, feature) for feature in chosen))
         worked = _work(session, layer, chosen, gates, x)
         for rank, (feature, gate) in enumerate(zip(chosen, gates.tolist(), strict=True), start=1):
@@ -68,12 +68,20 @@ def walk(
             yield layer, rank, feature, gate, activation, contribution, first, json_array(also), relation
 
 
-def _labelled(session: Session, layer: int) -> NDArray[np.int64]:
-    """The features of a layer that have a relation."""
-    found = fetch(
-        session.db, "SELECT feature FROM features WHERE layer = ? AND relation IS NOT NULL ORDER BY feature", (layer,)
-    )
-    return np.array([feature for (feature,) in found], np.int64)
+def _allowed(session: Session, layer: int, labelled: bool) -> NDArray[np.int64] | None:
+    """The places of features that may be chosen, ascending; None for all: not those removed, or only ``labelled``."""
+    live = session.live
+    removed, added = live.removed(layer), live.relations(layer)
+    if not labelled and not removed:
+        return None
+    own = np.ones(session.network.ffn, np.bool_)
+    if labelled:
+        found = fetch(session.db, "SELECT feature FROM features WHERE layer = ? AND relation IS NOT NULL", (layer,))
+        own[:] = False
+        own[[feature for (feature,) in found]] = True
+    own[removed] = False
+    others = [relation is not None or not labelled for relation in added]
+    return np.flatnonzero(np.append(own, np.array(others, np.bool_)))
 
 
 def _work(
@@ -89,6 +97,11 @@ def _work(
     )
     place = {feature: number for number, feature in enumerate(features)}
     rows.sort(key=lambda row: place[row[0]])
+    added = [feature for feature in features if (layer, feature) in session.live.operations]
+    if added:
+        own = [number for number, feature in enumerate(features) if feature not in added]
+        found = _work(session, layer, [features[number] for number in own], gates[own], x) if own else {}
+        return found | _added_work(session, layer, added, gates[[place[feature] for feature in added]], x)
     opened = ACTIVATIONS[session.network.activation](gates.astype(np.float32)).astype(np.float64)
     if session.network.gated:
         stored = session.store.find("up", layer)
@@ -103,3 +116,17 @@ def _work(
         feature: (relation, activation, abs(activation) * down_norm)
         for (feature, relation, down_norm, _), activation in zip(rows, activations, strict=True)
     }
+
+
+def _added_work(
+    session: Session, layer: int, features: list[int], gates: NDArray[np.float64], x: NDArray[np.float32]
+) -> dict[int, tuple[str | None, float | None, float | None]]:
+    """The same for features that edits added."""
+    opened = ACTIVATIONS[session.network.activation](gates.astype(np.float32)).astype(np.float64)
+    found: dict[int, tuple[str | None, float | None, float | None]] = {}
+    for feature, amount in zip(features, opened.tolist(), strict=True):
+        operation = session.live.operations[layer, feature]
+        assert operation.down is not None
+        activation = amount if operation.up is None else amount * float(products(operation.up[None], x)[0])
+        found[feature] = operation.relation, activation, abs(activation) * float(np.linalg.norm(operation.down))
+    return found

@@ -101,14 +101,16 @@ class Walking:
         Raises MissingPart as ``model``, and NotSupportedError while the connection changes what the network computes,
         which the walk would not follow.
         """
+        from larqldb.model.edited import Overlay
         from larqldb.model.walk import Walker
 
-        model, running = self.model, self._session.__dict__.get("runner")  # not loaded just to ask
-        if running is not None and running.is_changed:
+        session, model = self._session, self.model
+        if session.interventions:
             raise NotSupportedError(
                 "the walk does not follow ablate, steer and patch, which change the whole network. Use mode dense"
             )
-        return Walker(model, self._session.embedding, self.rows, self.choice)
+        overlay = Overlay(session.network, session.live.layers, session.entering)
+        return Walker(model, session.embedding, self.rows, self.choice, overlay)
 
     def logits(self, ids: Sequence[int]) -> tuple[NDArray[np.float32], Walked]:
         """Logits of the token after ``ids``, float32 [vocab], and what it took."""
@@ -131,7 +133,7 @@ class Walking:
             raise InterfaceError("budgets need at least one text and a KL divergence above 0")
         session, model = self._session, self.model
         read = [prompt_ids(session, "Measuring the walk", text) for text in texts]
-        true = [session.runner.all_logits(ids) for ids in read]
+        true = [session.base_runner.all_logits(ids) for ids in read]
         choice, found = budgets.find(
             lambda choice: Walker(model, session.embedding, self.rows, choice),
             session.network.layers,

@@ -12,21 +12,20 @@ nothing, and without edits the network is the base's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from onnx import TensorProto, helper
 
 from larqldb.model.activations import ACTIVATIONS
-from larqldb.model.graph import MICROSOFT, Builder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
+    from larqldb.model.graph import Builder
     from larqldb.model.network import Network
     from larqldb.model.runner import Runner
 
@@ -112,6 +111,41 @@ class LayerEdits:
         return np.asarray(nearest & (cosines >= self.least), np.float32)
 
 
+class Overlay:
+    """Edits beside a network that runs layer by layer; ``enter`` makes FFN inputs of residuals [s, hidden]."""
+
+    def __init__(
+        self, network: Network, layers: Mapping[int, LayerEdits], enter: Callable[[Floats, int], Floats]
+    ) -> None:
+        self._network, self._layers, self._enter = network, layers, enter
+
+    def silence(self, layer: int, activations: Floats) -> None:
+        """Take removed features away: their activations [s, ffn] become 0."""
+        part = self._layers.get(layer)
+        if part is not None and part.kept is not None:
+            activations *= part.kept
+
+    def look(self, layer: int, residual: Floats) -> Floats | None:
+        """What a layer's added features make of residuals [s, hidden]: [s, n]; None where it has none."""
+        part = self._layers.get(layer)
+        if part is None or part.gate is None:
+            return None
+        return part.activations(self._network, self._enter(residual, layer))
+
+    def add(self, layer: int, residual: Floats, written: Floats) -> int:
+        """Add to what a layer's features wrote [s, hidden], and to the residual; gives the rows that it took."""
+        part, taken = self._layers.get(layer), 0
+        if part is None:
+            return 0
+        x = self._enter(residual, layer)
+        if part.gate is not None and part.down is not None:
+            written += part.activations(self._network, x) @ part.down
+            taken += len(x) * len(part.down)
+        if part.keys is not None and part.values is not None:
+            residual += part.looked_up(x) @ part.values  # after any norm of what the layer writes
+        return taken
+
+
 def added_name(layer: int) -> str:
     """The result that holds what a layer's added features make of its FFN input: [b, s, n], in the order of Edits."""
     return f"layers.{layer}.added"
@@ -192,6 +226,10 @@ def _input(layer: int, kind: str) -> str:
 
 def _alter(model: ModelProto, network: Network, layer: int, part: LayerEdits) -> None:
     """Put a layer's edits into a graph."""
+    from onnx import TensorProto, helper
+
+    from larqldb.model.graph import Builder
+
     for kind, array in vars(part).items():
         if array is not None:
             count = f"layers.{layer}.{'added' if kind in ('gate', 'up', 'down') else 'rows'}"  # any number of them
@@ -224,7 +262,7 @@ def _alter(model: ModelProto, network: Network, layer: int, part: LayerEdits) ->
 
 def _product(builder: Builder, x: str, layer: int, kind: str) -> str:
     """The product of x [b, s, hidden] and a matrix [n, hidden], transposed: [b, s, n]."""
-    return builder.op("FusedMatMul", [x, _input(layer, kind)], domain=MICROSOFT, transB=1)
+    return builder.op("FusedMatMul", [x, _input(layer, kind)], domain="com.microsoft", transB=1)
 
 
 def _behind(model: ModelProto, builder: Builder, name: str, kind: str, operand: str) -> None:

@@ -16,6 +16,7 @@ import onnxruntime as ort
 from onnx import TensorProto
 
 from larqldb.model.dtypes import as_float32
+from larqldb.model.edited import Overlay
 from larqldb.model.graph import cache_width
 from larqldb.model.memory import give_back
 from larqldb.model.prompts import check
@@ -124,14 +125,17 @@ class WalkModel:
 
 
 class Walker:
-    """One text as the walk reads it.
+    """One text as the walk reads it, with the edits in ``overlay``, which are never left out.
 
     ``pulled`` counts the rows that went into sums, of ``possible`` ones, since the text's start. Not for several
     threads at once.
     """
 
-    def __init__(self, model: WalkModel, embed: Embed, rows: Rows, choice: Choosing) -> None:
+    def __init__(
+        self, model: WalkModel, embed: Embed, rows: Rows, choice: Choosing, overlay: Overlay | None = None
+    ) -> None:
         self.model, self.choice = model, choice
+        self._overlay = overlay or Overlay(model.network, {}, lambda residual, _: residual)
         self._embed, self._rows = embed, rows
         network = model.network
         kind = KINDS.get(rows.rows.dtype, TensorProto.BFLOAT16)
@@ -191,9 +195,11 @@ class Walker:
             self.model.layers[layer].run_with_iobinding(binding)
             x[:] = bound.residual[0]
             activations = bound.activations[0]  # [s, ffn]
+            self._overlay.silence(layer, activations)
             if looks is not None:
                 looks.append(Look(x[-1].copy(), activations[-1].copy()))
             self._features(layer, activations, y)
+            self.pulled += self._overlay.add(layer, x, y)
         self.position += count
         return np.stack([x, y])
 

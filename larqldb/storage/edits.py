@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,14 @@ VECTOR = np.dtype("<f4")
 INSERTING = ("insert", "update", "insert_knn")
 _PLAIN = (
     *("op_id", "patch", "operation", "fact", "undoes", "layer", "feature", "entity", "relation", "target"),
-    *("confidence", "probability", "least_cosine", "tokens"),
+    *("confidence", "probability", "least_cosine"),
 )
 _COLUMNS = (*_PLAIN, "gate", "up", "down")
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One operation, see the table ``patch_ops``; ``tokens`` is a list, vectors are float32 [hidden]."""
+    """One operation, see the table ``patch_ops``; vectors are float32 [hidden]."""
 
     operation: str
     layer: int | None = None
@@ -41,7 +41,6 @@ class Operation:
     confidence: float | None = None
     probability: float | None = None
     least_cosine: float | None = None
-    tokens: tuple[str, ...] = ()
     gate: Floats | None = None
     up: Floats | None = None
     down: Floats | None = None
@@ -165,6 +164,11 @@ def set_confidence(db: apsw.Connection, fact: int, confidence: float | None) -> 
     db.execute("UPDATE patch_ops SET confidence = ? WHERE fact = ?", (confidence, fact))
 
 
+def set_probability(db: apsw.Connection, fact: int, probability: float) -> None:
+    """Record how probable a fact's target became."""
+    db.execute("UPDATE patch_ops SET probability = ? WHERE fact = ?", (probability, fact))
+
+
 def next_feature(db: apsw.Connection, layer: int, first: int) -> int:
     """The lowest number from ``first`` up that no feature of a layer has or had, in any patch."""
     found = db.execute("SELECT max(feature) FROM patch_ops WHERE layer = ?", (layer,)).fetchone()
@@ -218,7 +222,6 @@ def numbered(operation: Operation, feature: int) -> Operation:
 
 def _operation(db: apsw.Connection, row: tuple[Any, ...]) -> Operation:
     found = dict(zip(_COLUMNS, row, strict=True))
-    found["tokens"] = tuple(json.loads(found["tokens"])) if found["tokens"] else ()
     for name in ("gate", "up", "down"):
         found[name] = _vector(db, found["op_id"], name, found[name])
     return Operation(**found)
@@ -234,10 +237,82 @@ def _vector(db: apsw.Connection, op_id: int, name: str, data: Any) -> Floats | N
 
 def _values(operation: Operation) -> tuple[Any, ...]:
     """An operation's columns from ``undoes`` on."""
-    tokens = json.dumps(operation.tokens, ensure_ascii=False) if operation.tokens else None
-    plain = (getattr(operation, name) for name in _PLAIN[4:-1])
+    plain = (getattr(operation, name) for name in _PLAIN[4:])
     vectors = (
         None if vector is None else np.ascontiguousarray(vector, VECTOR).tobytes()
         for vector in (operation.gate, operation.up, operation.down)
     )
-    return (*plain, tokens, *vectors)
+    return (*plain, *vectors)
+
+
+class Background(MutableMapping[str, bytes]):
+    """What is found out once about a model, by name: rows of ``edit_background``, written by ``store`` alone."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._found: dict[str, bytes] = {}
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._found:
+            row = self._db.execute("SELECT data FROM edit_background WHERE what = ?", (name,)).fetchone()
+            if row is None:
+                raise KeyError(name)
+            self._found[name] = bytes(row[0])
+        return self._found[name]
+
+    def __setitem__(self, name: str, data: bytes) -> None:
+        self._found[name] = data
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def store(self) -> None:
+        """Write what is not in the file yet."""
+        self._db.executemany("INSERT OR IGNORE INTO edit_background VALUES (?, ?)", list(self._found.items()))
+
+
+@dataclass(frozen=True)
+class Match:
+    """An edge that a condition names; ``fact`` is that of an edit, None for the model's own. ``values`` were asked."""
+
+    fact: int | None
+    entity: str
+    relation: str
+    target: str
+    layer: int | None
+    feature: int | None
+    confidence: float | None
+    source: str
+    values: tuple[Any, ...] = ()
+
+
+def matching(db: apsw.Connection, condition: str, bindings: Any, values: Sequence[str] = ()) -> list[Match]:
+    """The edges for which a condition holds, in order, with the value of some expressions over them."""
+    rows = fetch(
+        db,
+        "SELECT edge_id, entity, relation, target, layer, feature, confidence, source"
+        f"{''.join(f', ({value})' for value in values)} FROM edge_records "
+        f"WHERE edge_id NOT IN hidden_edges AND ({condition}) ORDER BY abs(edge_id)",
+        bindings,
+    )
+    found = []
+    for edge_id, entity, relation, target, layer, feature, confidence, source, *asked in rows:
+        fact = -edge_id if edge_id < 0 else None
+        found.append(Match(fact, entity, relation, target, layer, feature, confidence, source, tuple(asked)))
+    return found
+
+
+def matching_features(db: apsw.Connection, condition: str, bindings: Any) -> list[tuple[int, int]]:
+    """The features, the base's own and those in effect, for whose layer and number a condition holds."""
+    return fetch(
+        db,
+        "SELECT layer, feature FROM (SELECT layer, feature FROM features UNION "
+        f"SELECT layer, feature FROM active_ops WHERE down IS NOT NULL AND feature IS NOT NULL) WHERE {condition}",
+        bindings,
+    )

@@ -1,0 +1,84 @@
+"""A plain way of composing for the tests of what stands around it, and connections to tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import larqldb
+from larqldb.edit import editor
+from larqldb.model.edited import AddedFeature, KeyRow
+
+
+@dataclass(frozen=True)
+class Fact:
+    entity: str
+    relation: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Composed:
+    features: tuple[AddedFeature, ...]
+    probability_before: float = 0.0
+    probability_after: float = 0.0
+
+
+def _looked(model: Any, wordings: Any, layer: int) -> tuple[list[list[int]], Any]:
+    name = f"layers.{layer}.ffn_input"
+    looking = model.runner.changed(lambda _: None, {}, expose=[name])
+    ids = [model.tokenizer.encode(text) for text in wordings]
+    return ids, lambda more: looking.observe(more)[name][-1]
+
+
+def compose(model: Any, fact: Fact, *, wordings: Any, siblings: Any, layer: Any = None, alpha: Any = None) -> Composed:
+    """One feature for each token of the target: it answers to the input after the first wording and what went before.
+
+    What it writes is the token's row of the head, strong enough for a model of random weights. No siblings are spared.
+    """
+    layer = model.network.layers - 1 if layer is None else layer
+    ids, look = _looked(model, wordings[:1], layer)
+    made, known = [], list(ids[0])
+    for token in model.tokenizer.encode(f" {fact.target}", special=False):
+        x = look(known).astype(np.float64)
+        gate = (30 * x / (x @ x)).astype(np.float32)
+        down = model.head[token].astype(np.float64)
+        down *= (100 if alpha is None else alpha) / (30 * np.linalg.norm(down))
+        up = (x / (x @ x)).astype(np.float32) if model.network.gated else None
+        made.append(AddedFeature(layer, gate, up, down.astype(np.float32)))
+        known.append(token)
+    return Composed(tuple(made))
+
+
+def suppress(model: Any, fact: Fact, *, wordings: Any, siblings: Any) -> Composed:
+    """The same with the other sign, for the first token."""
+    (feature, *_) = compose(model, fact, wordings=wordings, siblings=siblings).features
+    return Composed((AddedFeature(feature.layer, feature.gate, feature.up, -feature.down),))
+
+
+def knn(model: Any, fact: Fact, *, wordings: Any, siblings: Any, layer: Any = None, alpha: Any = None) -> KeyRow:
+    """A row for the first token on the first wording."""
+    layer = model.network.layers - 1 if layer is None else layer
+    ids, look = _looked(model, wordings[:1], layer)
+    token = model.tokenizer.encode(f" {fact.target}", special=False)[0]
+    value = model.head[token] * (100 / np.linalg.norm(model.head[token]))
+    return KeyRow(layer, look(ids[0]), value.astype(np.float32), 0.99)
+
+
+@pytest.fixture(autouse=True)
+def plain_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = SimpleNamespace(Fact=Fact, compose=compose, suppress=suppress, knn=knn)
+    monkeypatch.setattr(editor, "methods", lambda: plain)
+
+
+@pytest.fixture
+def conn(tiny_vindex: Path) -> Iterator[larqldb.Connection]:
+    connection = larqldb.connect(tiny_vindex)
+    yield connection
+    connection.close()
