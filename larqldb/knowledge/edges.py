@@ -1,10 +1,11 @@
 """Edges: what the answers to a relation's wordings say of one entity, the evidence of all wordings put together.
 
 A part's strength is what it adds to the answer's lead over the next likeliest token, times the square root of that
-share of all it writes; a head's is divided by the square root of the numbers it writes. Found by zeroing the 32 strongest at every position, and 32 others of the same
-layers and sizes: the first must change the answer, the others must not. In single wordings, ranked by the logit alone
-the others did for 24 % of SmolLM2-135M-Instruct's answers and 25 % of Gemma 3 270M's, by the lead for 19 %, by strength
-for 10 % and 12 %; the 32 strongest did for all, however ranked. With sixteen, 79 to 95 % of the answers change.
+share of all it writes; a head's is divided by the square root of the numbers it writes. Found by zeroing the 32
+strongest at every position, and 32 others of the same layers and sizes: the first must change the answer, the others
+must not. In single wordings, ranked by the logit alone the others did for 24 % of SmolLM2-135M-Instruct's answers and
+25 % of Gemma 3 270M's, by the lead for 19 %, by strength for 10 % and 12 %; the 32 strongest did for all, however
+ranked. With sixteen, 79 to 95 % of the answers change.
 """
 
 from __future__ import annotations
