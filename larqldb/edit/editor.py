@@ -18,6 +18,9 @@ from larqldb.storage.edits import Background, Match, Operation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from larqldb.functions.session import Session
 
 DEFAULT_PATCH = re.compile(r"edits(-\d+)?")
@@ -175,6 +178,15 @@ class Editor:
         if not target or not self._read(how, target, others=False).answers:
             return None
         return Match(None, entity, relation, target, None, None, None, "model")
+
+    def compose(self, entity: str, relation: str, target: str, *, layer: int | None, mode: str) -> list[Operation]:
+        """The operations that make a fact, not written yet; errors as of ``insert``."""
+        self._check(entity, relation, target, layer, None, None, None)
+        return self._compose(entity, relation, target, asking(self.session.db, entity, relation), layer, None, mode)
+
+    def first_token(self, down: NDArray[np.float32]) -> str:
+        """The token that a feature writing ``down`` promotes most."""
+        return self.session.tokenizer.text(int((self.session.embeddings @ down).argmax())).strip()
 
     # Their parts
 

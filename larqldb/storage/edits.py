@@ -126,6 +126,17 @@ def inserted(db: apsw.Connection) -> list[InsertedFact]:
     return [InsertedFact(*row) for row in rows]
 
 
+def named(db: apsw.Connection) -> list[InsertedFact]:
+    """The facts that any patch inserts, in effect or not, in order."""
+    rows = fetch(
+        db,
+        "SELECT fact, patch, operation, entity, relation, target, layer, feature, confidence, probability "
+        "FROM patch_ops WHERE op_id = fact AND entity IS NOT NULL AND undoes IS NULL OR operation IN "
+        "('insert', 'update', 'insert_knn') AND op_id = fact ORDER BY fact",
+    )
+    return [InsertedFact(*row) for row in rows]
+
+
 def write(db: apsw.Connection, patch: str, group: Sequence[Operation]) -> int:
     """Add the operations of one fact to a patch; gives the fact's number."""
     fact: int | None = None
@@ -173,6 +184,12 @@ def next_feature(db: apsw.Connection, layer: int, first: int) -> int:
     """The lowest number from ``first`` up that no feature of a layer has or had, in any patch."""
     found = db.execute("SELECT max(feature) FROM patch_ops WHERE layer = ?", (layer,)).fetchone()
     return max(first, int(found[0]) + 1) if found and found[0] is not None else first
+
+
+def feature_numbers(db: apsw.Connection, layer: int) -> set[int]:
+    """The numbers of features of a layer that any patch adds."""
+    rows = fetch(db, "SELECT feature FROM patch_ops WHERE layer = ? AND down IS NOT NULL AND feature NOTNULL", (layer,))
+    return {feature for (feature,) in rows}
 
 
 def patches(db: apsw.Connection) -> list[Patch]:

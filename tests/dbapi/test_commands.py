@@ -114,15 +114,8 @@ def test_use_model(conn, tiny_model, tmp_path, monkeypatch):
         ("COMPILE CURRENT INTO MODEL 'x'", "COMPILE"),
         ("COMPACT MINOR", "COMPACT MINOR"),
         ("COMPACT MAJOR FULL", "COMPACT MAJOR"),
-        ("INSERT INTO EDGES (entity, relation, target) VALUES (?, 'b', 'c')", "INSERT INTO EDGES"),
-        ("UPDATE EDGES SET target = 'x' WHERE entity = 'y'", "UPDATE EDGES"),
-        ("DELETE FROM EDGES WHERE entity = 'y'", "DELETE FROM EDGES"),
         ("MERGE 'x.vindex'", "MERGE"),
         ("REBALANCE", "REBALANCE"),
-        ("BEGIN PATCH 'x'", "BEGIN PATCH"),
-        ("SAVE PATCH", "SAVE PATCH"),
-        ("APPLY PATCH 'x'", "APPLY PATCH"),
-        ("REMOVE PATCH 'x'", "REMOVE PATCH"),
     ],
 )
 def test_statements_of_later_versions_say_so(conn, statement, name):

@@ -14,7 +14,7 @@ def failure(connection, statement, *parameters):
     ("statement", "message", "line", "column", "hint"),
     [
         ("SELECT * FROM edgez", "no such table: edgez", 1, 15, "Did you mean edges?"),
-        ("SELECT 'é', nope FROM features", "no such column: nope", 1, 13, None),
+        ("SELECT 'é', zzzz FROM features", "no such column: zzzz", 1, 13, None),
         ("SELECT enttiy\nFROM edges", "no such column: enttiy", 1, 8, "Did you mean entity?"),
         ("SELECT entity\n  FROM edges\n WHERE a..b", "unexpected", 3, 10, None),
         ("SELECT coalesc(1, 2)", "no such function: coalesc", 1, 8, "Did you mean coalesce?"),
