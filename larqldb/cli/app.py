@@ -120,9 +120,7 @@ def extract_command(source: str, target: str, level: str, dtype: str | None, lay
 
 
 @cli.command(
-    epilog=example(
-        "larqldb query smol.vindex \"SELECT layer, feature FROM features WHERE token = ? LIMIT 5\" ' Paris'"
-    )
+    epilog=example("larqldb query smol.vindex \"SELECT layer, feature FROM features WHERE token = ? LIMIT 5\" ' Paris'")
 )
 @click.argument("file")
 @click.argument("statements", required=False)
