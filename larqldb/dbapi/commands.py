@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from larqldb.dbapi import edits, patches
+from larqldb.dbapi import edits, merging, patches
 from larqldb.dbapi.parameters import Bindings, counted
 from larqldb.dbapi.traces import save_trace
 from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError, SourceNotFound
@@ -55,6 +55,10 @@ def run_command(node: nodes.Command, given: Bindings, connection: Connection) ->
             return Answer(WRITTEN, _use_model(_text(command.model), command.auto_extract, connection))
         case nodes.TraceSave():
             return Answer(WRITTEN, save_trace(command, connection))
+        case nodes.Merge():
+            return Answer(WRITTEN, merging.merge(command, connection))
+        case nodes.DiffIntoPatch():
+            return Answer(WRITTEN, merging.diff_into_patch(command, connection))
         case nodes.BeginPatch():
             return Answer(WRITTEN, patches.begin(command.patch, connection))
         case nodes.SavePatch():

@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from larqldb.errors import NotSupportedError, OperationalError
-from larqldb.functions import describe, explain, hybrid, inference, matching, properties, trace
+from larqldb.errors import OperationalError
+from larqldb.functions import describe, diff, explain, hybrid, inference, matching, properties, trace
 from larqldb.functions import table_function as tables
 from larqldb.functions.table_function import TableFunction
 from larqldb.storage.vectors import load_extension
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["FUNCTIONS", "register"]
 
 Rows = Callable[..., Iterable[tuple[Any, ...]]]
-
-
-def _later(statement: str) -> Rows:
-    """Rows of a function whose statement parses but does not run yet: an error that names it."""
-
-    def rows(_: Session, **__: Any) -> Iterable[tuple[Any, ...]]:
-        raise NotSupportedError(f"{statement} is not available in this version of larqldb")
-
-    return rows
 
 
 _WALK = (
@@ -114,7 +105,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         ("what TEXT", '"where" TEXT', "how_many INTEGER", "bytes INTEGER", "layer INTEGER", "relation TEXT"),
         ("left_path", "right_path"),
         0,
-        _later("DIFF"),
+        diff.diff,
     ),
 }  # fmt: skip
 

@@ -114,7 +114,6 @@ def test_use_model(conn, tiny_model, tmp_path, monkeypatch):
         ("COMPILE CURRENT INTO MODEL 'x'", "COMPILE"),
         ("COMPACT MINOR", "COMPACT MINOR"),
         ("COMPACT MAJOR FULL", "COMPACT MAJOR"),
-        ("MERGE 'x.vindex'", "MERGE"),
         ("REBALANCE", "REBALANCE"),
     ],
 )
