@@ -108,6 +108,27 @@ def update(command: Any, given: Bindings, connection: Connection) -> list[Row]:
         return rows
 
 
+def rebalance(command: Any, connection: Connection) -> list[Row]:
+    """REBALANCE; see ``upkeep.rebalance``."""
+    from larqldb.edit import upkeep
+
+    with writing(connection):
+        return [
+            *upkeep.rebalance(
+                connection.editor, passes=command.maximum, until_converged=command.until_converged,
+                floor=command.floor, ceiling=command.ceiling,
+            )
+        ]  # fmt: skip
+
+
+def compact_minor(connection: Connection) -> list[Row]:
+    """COMPACT MINOR; see ``upkeep.compact_minor``."""
+    from larqldb.edit import upkeep
+
+    with writing(connection):
+        return [*upkeep.compact_minor(connection.editor)]
+
+
 def _selected(query: nodes.Fragment, given: Bindings, connection: Connection) -> list[Any]:
     """The facts that a query gives, read before any is inserted."""
     from larqldb.lql.fragments import fragment_sql

@@ -331,8 +331,7 @@ FROM patches ORDER BY position
 _COMPACT_STATUS = """
 SELECT CASE operation WHEN 'insert_knn' THEN 'MINOR' ELSE 'MAJOR' END AS compaction, count(*) AS waiting,
   count(DISTINCT layer) AS layers
-FROM patch_ops JOIN patches USING (patch) WHERE active AND operation IN ('insert', 'insert_knn')
-GROUP BY compaction ORDER BY compaction DESC
+FROM inserted_facts GROUP BY compaction ORDER BY compaction DESC
 """
 
 

@@ -112,9 +112,7 @@ def test_use_model(conn, tiny_model, tmp_path, monkeypatch):
     ("statement", "name"),
     [
         ("COMPILE CURRENT INTO MODEL 'x'", "COMPILE"),
-        ("COMPACT MINOR", "COMPACT MINOR"),
         ("COMPACT MAJOR FULL", "COMPACT MAJOR"),
-        ("REBALANCE", "REBALANCE"),
     ],
 )
 def test_statements_of_later_versions_say_so(conn, statement, name):
