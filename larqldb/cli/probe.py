@@ -31,7 +31,7 @@ def probe(
     entities: Path | None,
     output: str | None,
 ) -> None:
-    """Ask the model about relations and write the edges its answers make.
+    """Ask the model about relations and write edges.
 
     Without options, about every relation that larqldb knows wordings and facts of. A relation of your own needs
     templates and someone to ask about: here, or in the tables relation_templates and facts. What was asked already is
