@@ -112,10 +112,12 @@ class Cursor:
         self._ready()
         self.connection.commit()
         for statement in script(sql_script):
+            was_open = self.connection.in_transaction
             self.execute(statement)
             for _ in self._rows or ():
                 pass
-            if self._watch is not None and self._watch.began:
+            began = self._watch.began if self._watch is not None else plan(statement).command is not None
+            if began and not was_open:
                 self.connection.commit()
         self._description = self._rows = None
         return self

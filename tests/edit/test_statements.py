@@ -461,3 +461,12 @@ def test_the_state_costs_nothing_without_edits(conn, tiny_vindex, tmp_path):
     conn.execute(ATLANTIS)
     conn.rollback()
     assert conn.session.runner is conn.session.base_runner
+
+
+def test_a_script_commits_each_edit(conn, tiny_vindex):
+    conn.executescript(f"{ATLANTIS}; {ATLANTIS.replace('Atlantis', 'Gondor')} ALPHA 100;")
+    assert not conn.in_transaction
+    with closing(larqldb.connect(tiny_vindex)) as other:
+        assert len(edges(other)) == 2
+    conn.executescript(f"BEGIN; {ATLANTIS} ALPHA 1; ROLLBACK; SELECT 1")
+    assert len(edges(conn)) == 2
