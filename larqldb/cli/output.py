@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from larqldb.errors import OutputFailed
+from larqldb.storage.new_file import replace_file
 
 SQLITE = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 
@@ -35,7 +36,7 @@ def write_text(pieces: Iterable[str], output: str | None) -> None:
                 stream.writelines(encoded)
             return
         _check(target)
-        _replace(target, encoded)
+        replace_file(target, encoded)
     except OSError as problem:
         raise OutputFailed(path=output, problem=problem.strerror or str(problem)) from None
 
@@ -44,30 +45,3 @@ def _check(target: Path) -> None:
     with suppress(FileNotFoundError), open(target, "rb") as there:
         if there.read(len(SQLITE)) == SQLITE:
             raise click.UsageError(f"{target.name} is a database; give the output another name")
-
-
-def _replace(target: Path, pieces: Iterable[bytes]) -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "xb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            partial.chmod(target.stat().st_mode)
-        partial.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Have the new name on disk too, where the system can open folders."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

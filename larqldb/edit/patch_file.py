@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from safetensors.numpy import load, save
 
 from larqldb.errors import BadPatch, OutputExists, OutputFailed, SourceNotFound
 from larqldb.storage.edits import Operation
+from larqldb.storage.new_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,15 +88,9 @@ def write(path: Path, patch: PatchFile) -> int:
     header["sha256"] = _digest(header, tensors)
     metadata = {"format": FORMAT, "version": VERSION, "header": json.dumps(header, ensure_ascii=False)}
     data = save(tensors, metadata)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        replace_file(path, [data])
     except OSError as problem:
-        partial.unlink(missing_ok=True)
         raise OutputFailed(path=path, problem=problem.strerror or str(problem)) from None
     return len(data)
 

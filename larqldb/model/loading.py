@@ -90,9 +90,11 @@ def _in_float32(network: Network, slots: Mapping[str, _Part], weights: Weights) 
     for name, slot in slots.items():
         stop = start + math.prod(shapes[name])
         place = memory[start:stop].reshape(shapes[name])
-        write_float32(_checked(network, slot, weights), place)
-        if slot.role in NORMS and network.norm_offset:
-            place += np.float32(network.norm_offset)
+        stored = _checked(network, slot, weights)
+        if slot.role in NORMS:
+            place[...] = _number(network, slot, stored)
+        else:
+            write_float32(stored, place)
         values[name] = ort.OrtValue.ortvalue_from_numpy(place)
         start = stop
     return values

@@ -1,9 +1,9 @@
-"""Writing a whole vindex: it appears under its name complete and on disk, or not at all."""
+"""Writing whole files: they appear under their names complete and on disk, or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -48,6 +48,25 @@ def new_vindex(path: str | os.PathLike[str]) -> Iterator[apsw.Connection]:
         if isinstance(problem, apsw.FullError | apsw.IOError | apsw.CantOpenError | OSError):
             raise OutputFailed(path=target, problem=_reason(problem)) from problem
         raise
+
+
+def replace_file(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file in place of one that may be there, whose mode it keeps. Raises OSError, having changed nothing."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            partial.chmod(target.stat().st_mode)
+        partial.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    with suppress(OSError):  # where the system can open folders, the new name is on disk too
+        _sync(target.parent)
 
 
 def _remove_leftover(partial: Path, target: Path) -> None:

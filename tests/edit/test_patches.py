@@ -234,9 +234,9 @@ def test_killed_while_saving(conn, saved):
     before = saved.read_bytes()
     code = f"""
 import os, larqldb
-from larqldb.edit import patch_file
+from larqldb.storage import new_file
 conn = larqldb.connect({conn.path!r})
-patch_file.os = type("os", (), dict(getpid=os.getpid, fsync=lambda _: os.kill(os.getpid(), 9)))
+new_file.os = type("os", (), dict(getpid=os.getpid, fsync=lambda _: os.kill(os.getpid(), 9)))
 conn.execute({f"SAVE PATCH '{saved}'"!r})
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
