@@ -144,7 +144,7 @@ ROWS = st.tuples(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(rows=st.lists(ROWS, max_size=3, unique_by=lambda row: row[:3]))
 @example(
     rows=[
