@@ -18,6 +18,15 @@ HIDDEN, FFN, HEADS, KV_HEADS = 32, 64, 4, 2
 LETTERS = [chr(code) for code in range(33, 127)]
 TOKENS = ["<s>", "</s>", "Ġ", *LETTERS, "he", "ll", "hell", "hello"]
 MERGES = ["h e", "l l", "he ll", "hell o"]
+TOKENIZER: dict[str, Any] = {
+    "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.pre": "gpt-2",
+    "tokenizer.ggml.tokens": TOKENS,
+    "tokenizer.ggml.token_type": [3, 3] + [1] * (len(TOKENS) - 2),
+    "tokenizer.ggml.merges": MERGES,
+    "tokenizer.ggml.bos_token_id": 0,
+    "tokenizer.ggml.eos_token_id": 1,
+}
 
 
 def safetensors_bytes(tensors: Mapping[str, tuple[str, list[int], bytes]], **header: Any) -> bytes:
@@ -65,13 +74,7 @@ def write_gguf() -> Callable[..., Path]:
             f"{architecture}.attention.head_count": HEADS,
             f"{architecture}.attention.head_count_kv": KV_HEADS,
             f"{architecture}.attention.layer_norm_rms_epsilon": 1e-5,
-            "tokenizer.ggml.model": "gpt2",
-            "tokenizer.ggml.pre": "gpt-2",
-            "tokenizer.ggml.tokens": TOKENS,
-            "tokenizer.ggml.token_type": [3, 3] + [1] * (len(TOKENS) - 2),
-            "tokenizer.ggml.merges": MERGES,
-            "tokenizer.ggml.bos_token_id": 0,
-            "tokenizer.ggml.eos_token_id": 1,
+            **TOKENIZER,
         }
         add: dict[type, Callable[[str, Any], None]] = {
             bool: writer.add_bool,

@@ -16,7 +16,7 @@ from larqldb.extract.sources import open_source
 from larqldb.model.architectures import resolve, tensors
 from larqldb.storage.checksums import verify
 from larqldb.storage.database import fetch, open_database
-from tests.extract.sources.conftest import MERGES, TOKENS
+from tests.extract.sources.conftest import TOKENIZER, TOKENS
 from tests.tiny import FAMILIES, weights
 
 if TYPE_CHECKING:
@@ -69,18 +69,9 @@ def write(
     family = config["model_type"]
     made = weights(config, np.float32)
     writer = gguf.GGUFWriter(path, family)
-    tokenizer = {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "gpt-2",
-        "tokenizer.ggml.tokens": TOKENS,
-        "tokenizer.ggml.token_type": [3, 3] + [1] * (len(TOKENS) - 2),
-        "tokenizer.ggml.merges": MERGES,
-        "tokenizer.ggml.bos_token_id": 0,
-        "tokenizer.ggml.eos_token_id": 1,
-    }
     add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string, list: writer.add_array}
     named = {f"{family}.{key}": value for key, value in (METADATA[family] | (extra or {})).items()}
-    for key, value in (named | tokenizer).items():
+    for key, value in (named | TOKENIZER).items():
         add[type(value)](key, value)
     names = gguf.get_tensor_name_map({name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[family], 5)
     for slot in tensors(resolve(config)):
