@@ -29,6 +29,7 @@
             │   └── LQLSyntaxError         line, column, hint
             └── NotSupportedError
                 ├── NotAQuery              a command of LQL, where a query is needed
+                ├── CannotCompile          an edit or a model that the files asked for cannot hold
                 └── UnsupportedModel       an architecture, config key or tensor type that is not implemented
 
 A class with a ``template`` builds its message from named facts: ``raise NotAVindex(path=p, what="a text file")``.
@@ -224,3 +225,9 @@ class UnsupportedModel(NotSupportedError):
     """A model this larqldb cannot represent; facts: what (the config key, tensor or architecture), why, remedy."""
 
     template = "{what} is not supported: {why}. {remedy}"
+
+
+class CannotCompile(NotSupportedError):
+    """Model files cannot hold what they are asked to; facts: what, why, remedy."""
+
+    template = "{what} cannot be compiled: {why}. {remedy}"
