@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
+    from larqldb.model.network import Network
     from larqldb.model.runner import Runner
 
 SHARED = -1  # the owner of tokens that every text begins with
@@ -63,7 +64,7 @@ class Together:
             "places": places[None],
             **self._runner.rotary_tables(total),
         }
-        feeds |= {_sight(window): texts.sight(owners, places, window) for window in self.windows}
+        feeds |= {sight_name(window): texts.sight(owners, places, window) for window in self.windows}
         given = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
         outputs = ["logits", *(name + WATCHED for name in self.watched)]
         asked = outputs + [f"present.{cache}" for cache in self._caches]
@@ -81,27 +82,38 @@ class Together:
         return {f"past.{cache}": empty for cache in self._caches}
 
     def _alter(self, model: ModelProto) -> None:
-        """Give attention the places and the bias, and make watched results outputs."""
+        """Let attention go by places, and make watched results outputs."""
         from onnx import TensorProto, helper, numpy_helper
 
+        by_places(model, self.network)
         made = model.graph
-        made.input.append(helper.make_tensor_value_info("places", TensorProto.INT64, ["b", "s"]))
-        for window in self.windows:
-            made.input.append(helper.make_tensor_value_info(_sight(window), TensorProto.FLOAT, [1, 1, "s", "all"]))
-        nodes = [node for node in made.node if node.op_type == "GroupQueryAttention"]
-        for node, attention in zip(nodes, self.network.attention, strict=True):
-            node.input.extend(["places", _sight(attention.window)])
-            for attribute in node.attribute:
-                if attribute.name == "local_window_size":
-                    attribute.i = -1
-        for node in made.node:
-            if node.op_type == "Gather" and node.input[0] == "positions":  # learned ones
-                node.input[1] = "places"
         made.initializer.append(numpy_helper.from_array(np.array([2]), "watched.axis"))
         made.node.append(helper.make_node("Unsqueeze", ["wanted", "watched.axis"], ["watched.places"]))
         for name in self.watched:
             made.node.append(helper.make_node("GatherND", [name, "watched.places"], [name + WATCHED], batch_dims=1))
             made.output.append(helper.make_tensor_value_info(name + WATCHED, TensorProto.FLOAT, ["b", "n", None]))
+
+
+def by_places(model: ModelProto, network: Network) -> None:
+    """Let a graph's attention go by inputs: ``places`` [b, s] of tokens in their texts, and what each token sees.
+
+    That is an additive bias [1, 1, s, all] for each window of the network, named by ``sight_name``.
+    """
+    from onnx import TensorProto, helper
+
+    made = model.graph
+    made.input.append(helper.make_tensor_value_info("places", TensorProto.INT64, ["b", "s"]))
+    for window in dict.fromkeys(attention.window for attention in network.attention):
+        made.input.append(helper.make_tensor_value_info(sight_name(window), TensorProto.FLOAT, [1, 1, "s", "all"]))
+    nodes = [node for node in made.node if node.op_type == "GroupQueryAttention"]
+    for node, attention in zip(nodes, network.attention, strict=True):
+        node.input.extend(["places", sight_name(attention.window)])
+        for attribute in node.attribute:
+            if attribute.name == "local_window_size":
+                attribute.i = -1
+    for node in made.node:
+        if node.op_type == "Gather" and node.input[0] == "positions":  # learned ones
+            node.input[1] = "places"
 
 
 class Texts:
@@ -113,6 +125,7 @@ class Texts:
         self.owners: NDArray[np.int64] = np.empty(0, np.int64)  # [tokens in the cache] whose each is
         self.places: NDArray[np.int64] = np.empty(0, np.int64)  # [tokens in the cache] where in its text
         self._lengths: dict[int, int] = {}
+        self._parents: dict[int, tuple[int, int]] = {}  # by text: the one it goes on from, and how much of that
         self._shared = 0
 
     def read_shared(self, ids: Sequence[int]) -> None:
@@ -132,6 +145,11 @@ class Texts:
         branch = Texts(self._together, self.cache)
         branch.owners, branch.places, branch._shared = self.owners, self.places, self._shared
         return branch
+
+    def fork(self, number: int, parent: int) -> None:
+        """Have a new text begin with all that another has read so far; that one is no fork itself."""
+        length = self._lengths[parent]
+        self._lengths[number], self._parents[number] = length, (parent, length)
 
     def read(self, more: dict[int, Sequence[int]]) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Go on with some texts, by number, each by at least one token.
@@ -153,10 +171,13 @@ class Texts:
     def sight(self, owners: NDArray[np.int64], places: NDArray[np.int64], window: int | None) -> NDArray[np.float32]:
         """What each new token sees of all, itself included: 0 or ``HIDDEN``, float32 [1, 1, s, all]."""
         seen = (self.owners == SHARED) | (self.owners == owners[:, None])
+        parents, lengths = np.array([self._parents.get(owner, (owner, 0)) for owner in owners.tolist()]).T
+        seen |= (self.owners == parents[:, None]) & (self.places < lengths[:, None])
         distance = places[:, None] - self.places
         seen &= (distance >= 0) & (distance < (window or len(self.places) + int(places.max()) + 1))
         return np.where(seen, np.float32(0), HIDDEN)[None, None]
 
 
-def _sight(window: int | None) -> str:
+def sight_name(window: int | None) -> str:
+    """The input that says what tokens see in layers with such a window."""
     return f"sight.{window or 'all'}"
