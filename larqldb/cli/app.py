@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from larqldb.cli.edit_eval import edit_eval
 from larqldb.cli.export import export
 from larqldb.cli.generate import chat, run
 from larqldb.cli.interrupts import notice_interrupts
@@ -20,6 +21,7 @@ from larqldb.cli.options import example, output_options
 from larqldb.cli.probe import probe
 from larqldb.cli.render import Renderer, renderer
 from larqldb.cli.report import report
+from larqldb.cli.slice import slice_command
 from larqldb.dbapi import Connection, connect
 from larqldb.dbapi.failures import closest
 from larqldb.dbapi.statements import script, to_sql
@@ -258,6 +260,8 @@ cli.add_command(probe)
 cli.add_command(label)
 cli.add_command(export)
 cli.add_command(report)
+cli.add_command(slice_command)
+cli.add_command(edit_eval)
 cli.add_command(run)
 cli.add_command(chat)
 

@@ -1,0 +1,225 @@
+"""Measuring edits: facts are inserted into a file one by one, many at once and one after the other, and taken back.
+
+What INSERT was not told is what counts: wordings, neighbours and texts that it does not see (``evaluate_trials``).
+Answers are whole ones, gone on with greedily. The file must be a copy: its relations' wordings are changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from larqldb.edit.evaluate_facts import Stated, relations
+from larqldb.edit.evaluate_network import AFTERWARDS, Divergence, Network, divergence, is_all, same, says
+from larqldb.edit.evaluate_texts import TEXTS
+from larqldb.edit.evaluate_trials import Trial, hold_out, split, trials
+from larqldb.errors import ProgrammingError
+
+if TYPE_CHECKING:
+    from larqldb.dbapi import Connection
+
+Progress = Callable[[str, int, int], None]
+CHECKPOINTS = (10, 50, 100, 200)  # edits after which all facts so far are asked again
+TIMED = 8  # facts whose report is timed
+KNOWN = "the model answers it already"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What trials showed; shares are of as many prompts as ``counts`` says.
+
+    ``efficacy``: the target is what the model says on the inserted wording; ``exact``: it says no more than that;
+    ``seen``, ``unseen``: the target is what it says on wordings that INSERT did and did not see; ``neighbours``,
+    ``others``: answers of other entities, and of the same in other relations, that are as before. KL in nats,
+    ``seconds`` of INSERT a fact, without the report.
+    """
+
+    run: str
+    facts: int
+    efficacy: float
+    exact: float
+    seen: float
+    unseen: float
+    neighbours: float
+    others: float
+    kl: float
+    kl_most: float
+    seconds: float
+    seconds_reported: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Tally:
+    """What was found of trials, prompt by prompt."""
+
+    efficacy: list[bool] = field(default_factory=list)
+    exact: list[bool] = field(default_factory=list)
+    seen: list[bool] = field(default_factory=list)
+    unseen: list[bool] = field(default_factory=list)
+    neighbours: list[bool] = field(default_factory=list)
+    others: list[bool] = field(default_factory=list)
+    moved: list[Divergence] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
+
+    def result(self, run: str, seconds: Sequence[float], reported: Sequence[float] = ()) -> Result:
+        """The shares."""
+        names = ("efficacy", "exact", "seen", "unseen", "neighbours", "others")
+        found = {name: getattr(self, name) for name in names}
+        shares = {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
+        return Result(
+            run, len(self.efficacy), **shares, kl=float(np.mean([each.mean for each in self.moved])),
+            kl_most=max(each.most for each in self.moved), seconds=float(np.mean(seconds)),
+            seconds_reported=float(np.mean(reported)) if reported else None,
+            counts={name: len(values) for name, values in found.items()},
+        )  # fmt: skip
+
+
+class Measure:
+    """Compares states of a network with its base, on the prompts of trials and on ``TEXTS``."""
+
+    def __init__(self, base: Network, everything: Sequence[Trial]) -> None:
+        self._base = base
+        self.texts = base.log_probabilities(TEXTS)
+        self.before: dict[tuple[str, ...], list[str]] = {}
+        for group in {trial.neighbours: None for trial in everything} | {trial.others: None for trial in everything}:
+            self.before[group] = base.answers(group)
+
+    def look(self, network: Network, some: Sequence[Trial], tally: Tally, *, everywhere: bool = True) -> None:
+        """Ask about ``some`` facts; ``everywhere``: about neighbours, other relations and texts, too."""
+        for trial in some:
+            self._asked(network, trial, tally)
+        if not everywhere:
+            return
+        for group in {trial.neighbours: None for trial in some}:
+            tally.neighbours += map(same, self.before[group], network.answers(group))
+        for group in {trial.others: None for trial in some}:
+            tally.others += map(same, self.before[group], network.answers(group))
+        tally.moved.append(divergence(self.texts, network.log_probabilities(TEXTS)))
+
+    def _asked(self, network: Network, trial: Trial, tally: Tally) -> None:
+        target = trial.fact.target
+        tokens = len(network.tokenizer.encode(f" {target}", special=False)) + AFTERWARDS
+        texts = network.answers([*trial.seen, *trial.unseen], tokens)
+        hits = [says(text, target) for text in texts]
+        tally.efficacy.append(hits[0])
+        tally.exact.append(is_all(texts[0], target))
+        tally.seen += hits[: len(trial.seen)]
+        tally.unseen += hits[len(trial.seen) :]
+        tally.details.append(
+            {"entity": trial.fact.entity, "relation": trial.fact.relation, "target": target, "kind": trial.fact.kind,
+             "answers": dict(zip([*trial.seen, *trial.unseen], texts, strict=True))}
+        )  # fmt: skip
+
+
+class Evaluation:
+    """Inserts facts through a connection to a copy and measures what comes of it; nothing stays.
+
+    ``mode`` is INSERT's. ``left_out`` are facts that the model answers already. Raises ProgrammingError where none is
+    left, and what INSERT raises.
+    """
+
+    def __init__(self, connection: Connection, facts: Sequence[Stated], *, mode: str, progress: Progress) -> None:
+        self._connection, self._progress = connection, progress
+        self._statement = f"INSERT INTO EDGES (entity, relation, target) VALUES (?, ?, ?) MODE {mode.upper()}"
+        self.done = self.total = 0
+        db = connection.database
+        known = {relation: split(db, relation) for relation in relations(facts)}
+        progress("what the model says without edits", 0, 1)
+        with db:
+            for relation, ways in known.items():
+                hold_out(db, relation, ways)
+        asked = trials(db, facts, known)
+        base = self._network()
+        answers = base.answers([trial.seen[0] for trial in asked])
+        self.left_out = [t.fact for t, text in zip(asked, answers, strict=True) if says(text, t.fact.target)]
+        self.trials = [trial for trial in asked if trial.fact not in self.left_out]
+        if not self.trials:
+            raise ProgrammingError("the model answers all of these facts already: there is nothing to insert")
+        self.measure = Measure(base, self.trials)
+
+    def run(self, single: int, batches: Sequence[int], sequential: int) -> Iterator[tuple[Result, Tally]]:
+        """Single edits, then batches, then edits one after the other; as many as there are facts."""
+        single, sequential = min(single, len(self.trials)), min(sequential, len(self.trials))
+        sizes = [size for size in batches if size <= len(self.trials)]
+        self.total = 1 + single + sum(sizes) + sequential
+        yield from ([self.single(single)] if single else ())
+        for size in sizes:
+            yield self.together(size)
+        if sequential:
+            yield from self.sequential(sequential)
+
+    def prepare(self) -> float:
+        """Seconds that the first edit takes: what does not depend on the fact is found out, and stays in the file."""
+        self._step("the first edit")
+        start = time.perf_counter()
+        self._insert(self.trials[:1])
+        self._connection.commit()
+        seconds = time.perf_counter() - start
+        fact = self.trials[0].fact
+        self._connection.execute(
+            "DELETE FROM EDGES WHERE entity = ? AND relation = ? AND target = ?",
+            (fact.entity, fact.relation, fact.target),
+        )
+        self._connection.commit()
+        return seconds
+
+    def single(self, count: int) -> tuple[Result, Tally]:
+        """Each of some facts alone."""
+        tally = Tally()
+        seconds, reported = [], []
+        for trial in self.trials[:count]:
+            self._step("single edits")
+            seconds.append(self._insert([trial]))
+            self.measure.look(self._network(), [trial], tally)
+            self._connection.rollback()
+        for trial in self.trials[: min(count, TIMED)]:
+            reported.append(self._insert([trial], reports=True))
+            self._connection.rollback()
+        return tally.result("single", seconds, reported), tally
+
+    def together(self, size: int) -> tuple[Result, Tally]:
+        """Some facts in one ``executemany``."""
+        self._step(f"{size} facts together")
+        tally = Tally()
+        chosen = self.trials[:size]
+        seconds = self._insert(chosen) / size
+        self.done += size - 1
+        self.measure.look(self._network(), chosen, tally)
+        self._connection.rollback()
+        return tally.result(f"{size} together", [seconds]), tally
+
+    def sequential(self, count: int) -> Iterator[tuple[Result, Tally]]:
+        """Facts inserted one after the other; all so far are asked again at each of ``CHECKPOINTS`` and at the end."""
+        seconds: list[float] = []
+        for number, trial in enumerate(self.trials[:count], 1):
+            self._step("one after the other")
+            seconds.append(self._insert([trial]))
+            if number == count or number in CHECKPOINTS:
+                tally = Tally()
+                self.measure.look(self._network(), self.trials[:number], tally)
+                yield tally.result(f"{number} one after the other", seconds), tally
+        self._connection.rollback()
+
+    def _insert(self, some: Sequence[Trial], *, reports: bool = False) -> float:
+        """Insert facts; the seconds it took."""
+        given = [(trial.fact.entity, trial.fact.relation, trial.fact.target) for trial in some]
+        self._connection.reports = reports
+        start = time.perf_counter()
+        if len(given) == 1:
+            self._connection.execute(self._statement, given[0])
+        else:
+            self._connection.executemany(self._statement, given)
+        return time.perf_counter() - start
+
+    def _network(self) -> Network:
+        session = self._connection.session
+        return Network(session.runner, session.tokenizer, session.end_of_text)
+
+    def _step(self, what: str) -> None:
+        self._progress(what, self.done, max(1, self.total))
+        self.done += 1
