@@ -14,7 +14,7 @@ from larqldb.dbapi.commands import changes_edges, run_command
 from larqldb.dbapi.failures import translate
 from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings, counted
 from larqldb.dbapi.statements import Plan, plan, script
-from larqldb.dbapi.watch import Description, Watch, describe
+from larqldb.dbapi.watch import Description, Watch, check_parts, describe
 from larqldb.errors import Error, ProgrammingError
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class Cursor:
         """Run SQL; ``text`` is the statement as the user wrote it."""
         watch = self._watched(todo.sql)
         try:
-            self._start(todo, given)
+            self._start(todo, given, text)
             self._description = watch.description
             if watch.writes:
                 self._finish(watch)
@@ -243,13 +243,16 @@ class Cursor:
         except Exception as problem:
             self._fail(problem, text, given, lowered=todo.lowered, started=watch.started)
 
-    def _start(self, todo: Plan, given: Bindings) -> None:
+    def _start(self, todo: Plan, given: Bindings, text: str) -> None:
         """Hand SQL to SQLite; the index of vectors comes to be when a statement first names one of its tables."""
-        self.connection.session.look_ahead(todo.prompts, given)
+        session = self.connection.session
+        if session.lacking:
+            check_parts(self._database, todo.sql, given, text, session.lacking)
+        session.look_ahead(todo.prompts, given)
         try:
             self._apsw.execute(todo.sql, given)
         except apsw.SQLError as problem:
-            if not self.connection.session.vectors.provide(str(problem)):
+            if not session.vectors.provide(str(problem)):
                 raise
             self._apsw.execute(todo.sql, given)
 
@@ -258,7 +261,7 @@ class Cursor:
         if self._watch is not None:
             self._watch = self._apsw.exec_trace = None
         try:
-            self._start(todo, given)
+            self._start(todo, given, text)
             self._description = self._apsw.description
             self._rows = self._apsw
         except apsw.ExecutionCompleteError:  # there were no rows, and apsw forgot the columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ import apsw
 
 from larqldb.dbapi.failures import one_statement_at_a_time
 from larqldb.errors import ProgrammingError
+from larqldb.storage.parts import missing
 
 SPACE = r"(?:[\s;]|--[^\n]*(?:\n|\Z)|/\*(?:.*?\*/|.*\Z))*+"
 _BLANK = re.compile(SPACE + r"\Z", re.DOTALL)
@@ -103,3 +105,25 @@ def describe(db: apsw.Connection, sql: str, bindings: Any) -> Description | None
     with suppress(apsw.ExecTraceAbort):
         cursor.execute(sql, bindings)
     return found
+
+
+def check_parts(db: apsw.Connection, sql: str, bindings: Any, text: str, lacking: Mapping[str, frozenset[str]]) -> None:
+    """Raise MissingPart where a statement reads tables or functions whose parts a slice lacks; see ``parts.lacking``.
+
+    ``text`` is the statement as the user wrote it.
+    """
+    needed: set[str] = set()
+
+    def note(operation: int, name: str | None, *_: str | None) -> int:
+        if operation == apsw.SQLITE_READ and name is not None:
+            needed.update(lacking.get(name.lower(), ()))
+        return apsw.SQLITE_OK
+
+    db.authorizer = note
+    try:
+        with suppress(apsw.Error):  # a mistake in the statement is said when it runs
+            describe(db, sql, bindings)
+    finally:
+        db.authorizer = None
+    if needed:
+        raise missing(db, " ".join(text.split()[:1]).upper(), needed)

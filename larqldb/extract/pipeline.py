@@ -62,11 +62,25 @@ def run(
     if dtype is not None and dtype not in USER_NAMES:
         raise ProgrammingError(f"dtype {dtype!r} is not one of {', '.join(USER_NAMES)}")
     with new_vindex(path) as db, open_source(source) as opened:
-        extraction = _Extraction(db, opened, level, USER_NAMES[dtype] if dtype else None, layers, progress)
-        counts = extraction.run()
+        counts = write(
+            db, opened, level=level, dtype=USER_NAMES[dtype] if dtype else None, layers=layers, progress=progress
+        )
     return ExtractReport(
         path=os.fspath(path), bytes=Path(path).stat().st_size, seconds=time.perf_counter() - started, **counts
     )
+
+
+def write(
+    db: apsw.Connection,
+    source: Source,
+    *,
+    level: str,
+    progress: Progress,
+    dtype: str | None = None,
+    layers: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """Fill an empty vindex with a model; ``dtype`` is a stored one (F32 …). Gives the counts of ``ExtractReport``."""
+    return _Extraction(db, source, level, dtype, layers, progress).run()
 
 
 class _Extraction:

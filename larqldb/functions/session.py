@@ -17,6 +17,7 @@ from larqldb.functions import edits
 from larqldb.functions.walking import Walking
 from larqldb.model.norms import unit
 from larqldb.storage import edits as stored_edits
+from larqldb.storage import parts
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
 from larqldb.storage.tensors import TensorStore
@@ -63,6 +64,7 @@ class Session:
         self.precision = precision
         self.store = TensorStore(db)
         self.cache_bytes = cache_mb << 20
+        self.lacking = parts.lacking(db)  # the tables and functions that need parts which a slice lacks, with those
         self.vectors = VectorIndex(db)
         self.walking = Walking(self, walk)
         self.ahead: Ahead | None = None  # set where the statement that runs is seen to ask infer() for many prompts
@@ -175,7 +177,8 @@ class Session:
             raise MissingPart(
                 statement=statement,
                 part=part,
-                remedy=f"Extract it again: larqldb extract {self.model['source']} -o NAME.vindex --level {level}",
+                remedy=parts.remedy(self.db, parts.NETWORK)
+                or f"Extract it again: larqldb extract {self.model['source']} -o NAME.vindex --level {level}",
             )
 
     def layer_range(self, first: object, last: object, within: tuple[int, int] | None = None) -> range:

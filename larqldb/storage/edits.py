@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from larqldb.errors import DamagedVindex
+from larqldb.storage.clock import now
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def add_patch(
     """Add an active patch, the last in order."""
     db.execute(
         "INSERT INTO patches SELECT ?, coalesce(max(position), 0) + 1, 1, ?, ?, ? FROM patches",
-        (name, description, fingerprint, created_at or datetime.now(UTC).isoformat(timespec="seconds")),
+        (name, description, fingerprint, created_at or now()),
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from larqldb.storage.clock import now
 
 if TYPE_CHECKING:
     import apsw
@@ -66,8 +67,8 @@ def migrate(db: apsw.Connection) -> None:
         with db:
             db.execute(RECORD)
             db.execute(migration.sql)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
             db.execute(
-                "INSERT INTO migrations VALUES (?, ?, ?, ?)", (migration.version, migration.name, migration.sha256, now)
+                "INSERT INTO migrations VALUES (?, ?, ?, ?)",
+                (migration.version, migration.name, migration.sha256, now()),
             )
             db.pragma("user_version", migration.version)

@@ -18,6 +18,7 @@ import numpy as np
 from larqldb.errors import DamagedVindex, MissingPart
 from larqldb.model.network import Layout
 from larqldb.storage.dtypes import NUMPY
+from larqldb.storage.parts import part_of, remedy
 
 if TYPE_CHECKING:
     import apsw
@@ -112,7 +113,7 @@ class TensorStore:
         Raises MissingPart where the vindex was extracted without it and DamagedVindex where bytes are missing.
         """
         if tensor.storage == "absent":
-            raise _missing(tensor)
+            raise self._missing(tensor)
         if tensor.storage == "features":
             vectors = {role: self._directions(tensor, role) for role in tensor.layout.roles}
             return tensor.layout.join({role: v.T if role == "down" else v for role, v in vectors.items()})
@@ -174,7 +175,7 @@ class TensorStore:
         if tensor is None:
             raise KeyError(role)
         if tensor.storage != "chunks":
-            raise _missing(tensor.tensor)
+            raise self._missing(tensor.tensor)
         dtype, width = NUMPY[tensor.dtype], tensor.shape[1]
         out = np.empty((len(rows), width), dtype)
         for i, row in enumerate(rows):
@@ -239,6 +240,14 @@ class TensorStore:
             ),
         )
 
+    def _missing(self, tensor: StoredTensor) -> MissingPart:
+        return MissingPart(
+            statement="this",
+            part=f"tensor {tensor.name}",
+            remedy=remedy(self.db, (part_of(tensor.layout.roles[0])[-1],))
+            or "Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
+        )
+
     def _damaged(self, problem: str) -> DamagedVindex:
         return DamagedVindex(path=self.db.filename or "the database", problem=problem)
 
@@ -271,11 +280,3 @@ def _rows(matrix: Array | None, count: int) -> Iterator[bytes | memoryview | Non
     width = len(view) // count
     for start in range(0, len(view), width):
         yield view[start : start + width]
-
-
-def _missing(tensor: StoredTensor) -> MissingPart:
-    return MissingPart(
-        statement="this",
-        part=f"tensor {tensor.name}",
-        remedy="Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
-    )

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from larqldb.errors import MissingPart, OperationalError, OutputFailed
 from larqldb.storage.database import MEMORY, PAGE_SIZE, fetch
 from larqldb.storage.dtypes import as_float32
+from larqldb.storage.parts import remedy
 from larqldb.storage.seal import broken, leave_room, seal
 from larqldb.storage.tensors import TensorStore
 
@@ -104,7 +105,8 @@ class VectorIndex:
             raise MissingPart(
                 statement=f"{SCHEMA}.{table}",
                 part=f"the {TABLES.get(table, 'feature')} vectors",
-                remedy="Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
+                remedy=remedy(self.db, ("ffn",))
+                or "Extract the model again with --level all (larqldb extract SOURCE -o NAME.vindex)",
             )
         return True
 
