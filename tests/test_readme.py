@@ -67,7 +67,7 @@ def probed(tiny_vindex: Path) -> Path:
         )
         connection.execute("INSERT INTO facts VALUES ('capital', 'Brazil', 'Brasília', NULL, 'geography')")
         connection.execute(
-            "INSERT INTO edge_evidence SELECT edge_id, value, 'feature', 3, value, 5.0 - value, 0.1, 1 "
+            "INSERT INTO edge_evidence SELECT edge_id, value, 0, 3, value, 5.0 - value, 1 "
             "FROM edge_records, json_each('[1, 2, 3]') WHERE entity = 'France' AND target = 'Paris'"
         )
     connection.close()

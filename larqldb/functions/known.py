@@ -34,12 +34,12 @@ ORDER BY (
 _PROBED = "SELECT 1 FROM probes WHERE entity IN (SELECT value FROM json_each(?)) LIMIT 1"
 _SUMMARY = """
 SELECT v.edge_id, count(*), json_group_array(DISTINCT v.layer)
-FROM json_each(?) AS wanted CROSS JOIN edge_evidence AS v ON v.edge_id = wanted.value AND v.kind = 'feature'
+FROM json_each(?) AS wanted CROSS JOIN edge_evidence AS v ON v.edge_id = wanted.value AND v.head = 0
 GROUP BY v.edge_id
 """
 _PIECES = """
 SELECT v.edge_id, v.layer, v.number, v.contribution
-FROM json_each(?) AS wanted CROSS JOIN edge_evidence AS v ON v.edge_id = wanted.value AND v.kind = 'feature'
+FROM json_each(?) AS wanted CROSS JOIN edge_evidence AS v ON v.edge_id = wanted.value AND v.head = 0
 ORDER BY v.edge_id, v.rank
 """
 

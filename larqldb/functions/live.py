@@ -72,8 +72,8 @@ def _edges(found: Found) -> list[Edge]:
     """What was found, in the form of what is read from the file."""
     made = []
     for edge, confidence in found.edges:
-        pieces = tuple((one.layer, one.number, one.contribution) for one in edge.evidence if one.kind == "feature")
-        most = edge.feature
+        proof, most = edge.evidence, edge.evidence.feature
+        pieces = tuple((one.layer, one.number, one.contribution) for one in proof.pieces if one.kind == "feature")
         score, layer, feature = (most.contribution, most.layer, most.number) if most else (None, None, None)
         made.append(Edge(None, found.relation, edge.target, score, layer, feature, confidence, "probe", pieces))
     return made

@@ -1,6 +1,7 @@
 """What features and heads add to the logits of tokens, for many texts at a time.
 
 The shares are those of ``larqldb.model.explain``: exact parts of the logit with the norms held at their actual scale.
+What they do for the lead over another token is a derivative (``larqldb.knowledge.leads``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from larqldb.knowledge.leads import Leads
 from larqldb.model import graph
 from larqldb.storage.dtypes import as_float32
 
@@ -28,11 +30,13 @@ class Shares:
     """What wrote one token: its ``logit`` before any cap, and the parts that are not negligible.
 
     ``parts`` int64 [n] number features and heads (``Parts.number``), ``shares`` float32 [n] are what they add to the
-    logit, ``leads`` float32 [n] what they add to its lead over the logit of another token. ``sizes`` float32 [n] are
-    the L2 norms of all that they write: |activation|·‖down‖ for a feature.
+    logit, ``leads`` float32 [n] what they do for its ``lead`` over the logit of another token, with what later FFNs
+    make of it (``larqldb.knowledge.leads``). ``sizes`` float32 [n] are the L2 norms of all that they write:
+    |activation|·‖down‖ for a feature.
     """
 
     logit: float
+    lead: float
     parts: NDArray[np.int64]
     shares: NDArray[np.float32]
     leads: NDArray[np.float32]
@@ -64,7 +68,7 @@ class Parts:
 
     def weight(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """What to multiply by to compare a head, which writes ``head_dim`` numbers, with a feature."""
-        return np.where(numbers % self.width < self.features, 1.0, self.head_dim**-0.5)
+        return np.where(numbers % self.width < self.features, 1.0, self.head_dim**-0.25)
 
     def number(self, kind: str, layer: int, index: int) -> int:
         """The number of a part."""
@@ -79,7 +83,8 @@ class Evidence:
         self.network = session.network
         self.parts = Parts.of(self.network)
         self._floor = floor
-        self.watched = watched(self.network)
+        self._leads = Leads(session)
+        self.watched = tuple(dict.fromkeys((*watched(self.network), *self._leads.watched)))
         self._head_squares = [self._squares(layer) for layer in session.layers]
         self._products = _products(self.network)
         self._down_norms = [np.linalg.norm(session.matrix("down", layer), axis=1) for layer in session.layers]
@@ -97,13 +102,15 @@ class Evidence:
         """
         if not rows:
             return []
-        both = self.table(seen, [*rows, *rows], [*tokens, *against])
-        (table, others), (logits, _) = (np.split(each, 2) for each in both)
-        leads = np.subtract(table, others, out=others)
-        made = []
-        for share, lead, size, logit in zip(table, leads, self.sizes(seen, rows), logits.tolist(), strict=True):
-            parts = np.flatnonzero(np.maximum(np.abs(share), np.abs(lead)) >= self._floor * abs(logit))
-            made.append(Shares(logit, parts, share[parts], lead[parts], size[parts]))
+        table, logits = self.table(seen, rows, tokens)
+        towards, others = (self._towards(seen, rows, each) for each in (tokens, against))
+        towards -= others
+        leads = self._leads.table(seen, rows, towards).reshape(table.shape)
+        lead = np.einsum("nh,nh->n", self._last(seen, rows), towards)
+        sizes, made = self.sizes(seen, rows), []
+        for i, logit in enumerate(logits.tolist()):
+            parts = np.flatnonzero(np.maximum(np.abs(table[i]), np.abs(leads[i])) >= self._floor * abs(logit))
+            made.append(Shares(logit, float(lead[i]), parts, table[i, parts], leads[i, parts], sizes[i, parts]))
         return made
 
     def sizes(self, seen: Mapping[str, NDArray[np.float32]], rows: Sequence[int]) -> NDArray[np.float32]:
@@ -126,9 +133,7 @@ class Evidence:
         And the logits, [n]: what all parts and the embedding add up to.
         """
         network, chosen = self.network, np.asarray(rows)
-        residual = seen[f"layers.{network.layers - 1}.residual"][chosen]
-        norm = self._session.norm("final_norm", None)
-        towards = _through(network, self._head(tokens), residual, norm)  # [n, hidden]
+        towards = self._towards(seen, rows, tokens)
         table = np.empty((len(chosen), network.layers, self.parts.width), np.float32)
         for layer in range(network.layers):
             name = f"layers.{layer}."
@@ -148,7 +153,18 @@ class Evidence:
                     "read": seen[f"{name}heads"][chosen],
                 },
             )[0]
-        return table.reshape(len(chosen), -1), np.einsum("nh,nh->n", residual, towards)
+        return table.reshape(len(chosen), -1), np.einsum("nh,nh->n", self._last(seen, rows), towards)
+
+    def _towards(
+        self, seen: Mapping[str, NDArray[np.float32]], rows: Sequence[int], tokens: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """What tokens' logits are of the last layer's residual, the final norm's scale held: [n, hidden]."""
+        norm = self._session.norm("final_norm", None)
+        return _through(self.network, self._head(tokens), self._last(seen, rows), norm)
+
+    def _last(self, seen: Mapping[str, NDArray[np.float32]], rows: Sequence[int]) -> NDArray[np.float32]:
+        """The last layer's residual, [n, hidden]."""
+        return np.asarray(seen[f"layers.{self.network.layers - 1}.residual"][np.asarray(rows)])
 
     def _squares(self, layer: int) -> NDArray[np.float32]:
         """For each head the matrix S with x·S·x = ‖what it writes when it reads x‖²: [heads, head_dim, head_dim]."""

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _EDGE = """
 INSERT INTO edge_records
-  (entity, relation, target, layer, feature, score, confidence, source, probability, agreement)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'probe', ?, ?) RETURNING edge_id
+  (entity, relation, target, layer, feature, score, confidence, source, probability, agreement, logit, decisive)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'probe', ?, ?, ?, ?) RETURNING edge_id
 """
 _EVIDENCE = """
-INSERT INTO edge_evidence (edge_id, rank, kind, layer, number, contribution, share, wordings)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO edge_evidence (edge_id, rank, head, layer, number, contribution, wordings)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 # Names that no feature promotes get a row when they have an edge: where its strongest evidence is.
 _NEW_ENTITY = """
@@ -125,15 +125,17 @@ def write_entity(
         ((relation, entity, template, answer.text, answer.probability) for template, answer in answers.items()),
     )
     for edge, confidence in edges:
-        most, support = edge.feature, edge.support
+        proof, support = edge.evidence, edge.support
+        most = proof.feature
         place = (most.layer, most.number, most.contribution) if most else (None, None, None)
-        values = (entity, relation, edge.target, *place, confidence, support.probability, support.agreement)
+        rated = (confidence, support.probability, support.agreement)
+        values = (entity, relation, edge.target, *place, *rated, proof.logit, proof.decisive)
         ((edge_id,),) = fetch(db, _EDGE, values)
         db.executemany(
             _EVIDENCE,
             (
-                (edge_id, rank, p.kind, p.layer, p.number, p.contribution, p.share, p.wordings)
-                for rank, p in enumerate(edge.evidence, start=1)
+                (edge_id, rank, p.kind == "head", p.layer, p.number, p.contribution, p.wordings)
+                for rank, p in enumerate(proof.pieces, start=1)
             ),
         )
         if edge.contributors is not None:

@@ -221,7 +221,8 @@ def evidence(db: apsw.Connection, edge_id: int) -> list[Piece]:
     """What adds most to an edge's logit."""
     rows = fetch(
         db,
-        "SELECT kind, layer, number, contribution, share FROM edge_evidence WHERE edge_id = ? AND contribution > 0 "
+        "SELECT kind, v.layer, number, contribution, contribution / logit FROM edge_evidence AS v "
+        "JOIN edge_records USING (edge_id) WHERE edge_id = ? AND contribution > 0 "
         "ORDER BY contribution DESC, rank LIMIT ?",
         (edge_id, PIECES),
     )

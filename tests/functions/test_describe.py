@@ -197,10 +197,10 @@ def edge(conn: larqldb.Connection, entity: str, relation: str, target: str, conf
         (entity, relation, target, layer, feature, score, confidence),
     ).fetchone()[0]
     conn.executemany(
-        "INSERT INTO edge_evidence VALUES (?, ?, 'feature', ?, ?, ?, 0.1, 1)",
+        "INSERT INTO edge_evidence VALUES (?, ?, 0, ?, ?, ?, 1)",
         [(edge_id, rank, *piece) for rank, piece in enumerate(pieces, start=2)],
     )
-    conn.execute("INSERT INTO edge_evidence VALUES (?, 1, 'head', 0, 1, 9.0, 0.1, 1)", (edge_id,))
+    conn.execute("INSERT INTO edge_evidence VALUES (?, 1, 1, 0, 1, 9.0, 1)", (edge_id,))
 
 
 @pytest.fixture

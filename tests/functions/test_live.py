@@ -15,18 +15,15 @@ import larqldb
 from larqldb.errors import BadPrompt, OperationalError
 from larqldb.knowledge import live
 from larqldb.knowledge.ask import Answer
-from larqldb.knowledge.edges import Edge, Piece
+from larqldb.knowledge.edges import Edge
 from larqldb.knowledge.live import Found
+from larqldb.knowledge.pieces import Piece, Written
 from larqldb.knowledge.support import Support
 
 
 def found(relation: str, target: str, confidence: float) -> Found:
-    evidence = (
-        Piece("head", 2, 1, 3.0, 0.3, 1),
-        Piece("feature", 4, 7, 2.0, 0.2, 1),
-        Piece("feature", 3, 6, 1.0, 0.1, 1),
-    )
-    edge = Edge(target, Support(target, 1.0, 0.8, 1.0), evidence)
+    pieces = (Piece("head", 2, 1, 3.0, 1), Piece("feature", 4, 7, 2.0, 1), Piece("feature", 3, 6, 1.0, 1))
+    edge = Edge(target, Support(target, 1.0, 0.8, 1.0), Written(pieces, 10.0))
     return Found(relation, {f"The {relation} of {{entity}} is": Answer(target, 0.8, None)}, ((edge, confidence),))
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 
@@ -15,8 +14,7 @@ PARTS = Parts(features=10, heads=2, head_dim=4)
 def shares(logit: float, adds: dict[int, float]) -> Shares:
     """What a wording showed: parts by number, and what each adds to the logit."""
     sizes = np.array([*adds.values()], np.float32)
-    others = [sizes] * (len(fields(Shares)) - 3)
-    return Shares(logit, np.array([*adds], np.int64), sizes, *others)
+    return Shares(logit, 1.0, np.array([*adds], np.int64), sizes, sizes, sizes)
 
 
 def found(wordings: Sequence[Shares], asked: int) -> dict[tuple[int, int], float]:

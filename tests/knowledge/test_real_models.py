@@ -63,11 +63,11 @@ def test_edges_of_a_probe(asked):
         assert rows[0][0] == "Tokyo"
         assert rows[0][1] > 0.5
         evidence = connection.execute(
-            "SELECT sum(contribution), min(abs(share)) FROM edge_evidence JOIN edge_records USING (edge_id) "
+            "SELECT sum(contribution), max(logit), max(decisive) FROM edge_evidence JOIN edge_records USING (edge_id) "
             "WHERE entity = 'Japan' AND target = 'Tokyo'"
         ).fetchone()
-        assert evidence[0] > 5
-        assert evidence[1] > 0
+        assert 5 < evidence[0] < evidence[1]
+        assert 1 <= evidence[2] <= 32
 
 
 @pytest.mark.parametrize(

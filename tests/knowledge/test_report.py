@@ -50,16 +50,17 @@ def know(db: apsw.Connection) -> None:
     for relation, entity, target, aliases in FACTS:
         db.execute("INSERT INTO facts VALUES (?, ?, ?, ?, 'test')", (relation, entity, target, aliases))
     for edge_id, (entity, relation, target, confidence, pieces) in enumerate(EDGES, start=1_000_000):
-        db.execute("INSERT OR IGNORE INTO probes VALUES (?, ?, ?, ?, 0.5)", (relation, entity, "a {entity}", target))
-        db.execute("INSERT OR IGNORE INTO probes VALUES (?, ?, ?, ?, 0.5)", (relation, entity, "the {entity}", target))
+        for template in ("a {entity}", "the {entity}"):
+            row = (relation, entity, template, target)
+            db.execute("INSERT OR IGNORE INTO probes VALUES (?, ?, ?, ?, 0.5, NULL)", row)
         db.execute(
-            "INSERT INTO edge_records (edge_id, entity, relation, target, confidence, probability, agreement, source) "
-            "VALUES (?, ?, ?, ?, ?, 0.5, 1.0, 'probe')",
+            "INSERT INTO edge_records (edge_id, entity, relation, target, confidence, probability, agreement, logit, "
+            "source) VALUES (?, ?, ?, ?, ?, 0.5, 1.0, 10.0, 'probe')",
             (edge_id, entity, relation, target, confidence),
         )
         for rank, (kind, layer, number, contribution) in enumerate(pieces, start=1):
-            row = (edge_id, rank, kind, layer, number, contribution, contribution / 10, 2)
-            db.execute("INSERT INTO edge_evidence VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = (edge_id, rank, kind == "head", layer, number, contribution, 2)
+            db.execute("INSERT INTO edge_evidence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     db.execute("INSERT INTO calibration VALUES (1, 0.1, 0.2, 30), (2, 0.9, 0.84, 10)")
 
 
@@ -240,11 +241,11 @@ def test_many_relations_are_cut_and_counted(probed_file: Path, tmp_path: Path) -
     db = open_database(shutil.copy(probed_file, tmp_path / "copy.vindex"))
     for number in range(50):
         db.execute(
-            "INSERT INTO edge_records (edge_id, entity, relation, target, confidence, source) "
-            "VALUES (?, 'a', ?, 'b', 0.5, 'probe')",
+            "INSERT INTO edge_records (edge_id, entity, relation, target, confidence, logit, source) "
+            "VALUES (?, 'a', ?, 'b', 0.5, 10.0, 'probe')",
             (number + 2_000_000, f"relation {number}"),
         )
-        db.execute("INSERT INTO edge_evidence VALUES (?, 1, 'head', 0, 0, 1.0, 1.0, 1)", (number + 2_000_000,))
+        db.execute("INSERT INTO edge_evidence VALUES (?, 1, 1, 0, 0, 1.0, 1)", (number + 2_000_000,))
     whole = page(db)
     db.close()
     assert len(list(section(whole, "places").iter(f"{SVG}svg"))) == 40
