@@ -21,6 +21,7 @@ from larqldb.model.architectures import FAMILIES, resolve
 from larqldb.storage import edits
 from larqldb.storage.database import fetch
 from larqldb.storage.dtypes import NUMPY, as_float32
+from larqldb.storage.parts import NETWORK, missing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +138,11 @@ def bake(session: Session, victims: Victims | None = None) -> BakedModel:
     CannotCompile for key/value rows, which model files have no place for, and for a width that cannot be held; BadPatch
     for a patch in effect that was made for another model; MissingPart where the vindex does not hold all tensors.
     """
-    session.require("all", "COMPILE", "every tensor of the model")
+    session.model  # noqa: B018 - raises where there is none
+    absent = next((tensor for tensor in session.store.tensors() if tensor.storage == "absent"), None)
+    if absent is not None:
+        session.require("all", "COMPILE", f"tensor {absent.name}")
+        raise missing(session.db, "COMPILE", NETWORK)
     check_patches(session)
     names = [name for (name,) in fetch(session.db, "SELECT name FROM files")]
     return baked(session.store, session.network, session.live, session.files(*names), victims)

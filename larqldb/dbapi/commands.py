@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from larqldb.dbapi import edits, merging, patches
+from larqldb.dbapi import compiling, edits, merging, patches
 from larqldb.dbapi.parameters import Bindings, counted
 from larqldb.dbapi.traces import save_trace
 from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError, SourceNotFound
@@ -67,6 +67,8 @@ def run_command(node: nodes.Command, given: Bindings, connection: Connection) ->
             return Answer(WRITTEN, patches.apply(command.patch, connection))
         case nodes.RemovePatch():
             return Answer(WRITTEN, patches.remove(command.patch, connection))
+        case nodes.Compile(kind="model"):
+            return Answer(compiling.COMPILED, compiling.into_model(command, connection))
         case nodes.Rebalance():
             return _reported(edits.rebalance(command, connection))
         case nodes.CompactMinor():

@@ -191,6 +191,22 @@ FORMS: tuple[Form, ...] = (
                 only=("kind", "model"),
             ),
             Clause(
+                ("QUANT",),
+                "quant",
+                "the type of matrices; without it their own",
+                Kind.CHOICE,
+                options=("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"),
+                only=("kind", "model"),
+            ),
+            Clause(
+                ("SLOTS",),
+                "slots",
+                "whether layers grow for what was added, or the features they use least make room",
+                Kind.CHOICE,
+                options=("GROW", "REPLACE"),
+                only=("kind", "model"),
+            ),
+            Clause(
                 ("ON", "CONFLICT"),
                 "on_conflict",
                 "which of two edits of one fact counts",
@@ -200,7 +216,7 @@ FORMS: tuple[Form, ...] = (
             ),
         ),
         "Write the model with its edits as model files or as a new vindex.",
-        'COMPILE CURRENT INTO MODEL "edited" FORMAT GGUF',
+        'COMPILE CURRENT INTO MODEL "edited.gguf" FORMAT GGUF QUANT Q8_0',
     ),
     Form(
         ("DIFF",),

@@ -304,6 +304,8 @@ class Compile(Command):
     kind: str  # model, vindex
     target: Text
     format: str | None = None  # safetensors, gguf
+    quant: str | None = None  # f32, f16, bf16, q8_0, q4_0, q4_1
+    slots: str | None = None  # grow, replace
     on_conflict: str | None = None  # last_wins, highest_confidence, fail
 
 

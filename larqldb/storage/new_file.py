@@ -11,6 +11,7 @@ import apsw
 
 from larqldb.errors import OutputBusy, OutputExists, OutputFailed
 from larqldb.storage.database import create_database
+from larqldb.storage.outputs import publish, sync
 from larqldb.storage.seal import leave_room, seal
 
 
@@ -36,7 +37,7 @@ def new_vindex(path: str | os.PathLike[str]) -> Iterator[apsw.Connection]:
             leave_room(db)
         db.close()
         seal(partial)
-        _publish(partial, target)
+        publish(partial, target)
     except BaseException as problem:
         if db is not None:
             with suppress(apsw.Error):
@@ -66,7 +67,7 @@ def replace_file(target: Path, pieces: Iterable[bytes]) -> None:
             partial.unlink()
         raise
     with suppress(OSError):  # where the system can open folders, the new name is on disk too
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def _remove_leftover(partial: Path, target: Path) -> None:
@@ -83,29 +84,6 @@ def _remove_leftover(partial: Path, target: Path) -> None:
     finally:
         db.close(force=True)
     partial.unlink(missing_ok=True)
-
-
-def _publish(partial: Path, target: Path) -> None:
-    """Give a file that is safely on disk its name, never over an existing file."""
-    _sync(partial)
-    try:
-        os.link(partial, target)
-        partial.unlink()
-    except FileExistsError:
-        raise OutputExists(path=target) from None
-    except OSError:  # no hard links on this filesystem
-        if target.exists():
-            raise OutputExists(path=target) from None
-        partial.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _reason(problem: BaseException) -> str:

@@ -15,58 +15,14 @@ from larqldb.model.architectures import resolve
 from larqldb.model.runner import Runner
 from larqldb.storage import edits
 from larqldb.storage.edits import Operation
-from tests.tiny import FAMILIES, write_tiny
-
-IDS = [5, 60, 17, 202, 33, 9, 140, 8]
-OWN, HIDDEN, LAST = 67, 40, 4
+from tests.compile.making import HIDDEN, IDS, LAST, OWN, add, divergence, remove
+from tests.tiny import write_tiny
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
-def family(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    larqldb.extract(write_tiny(folder / "model", family=request.param, dtype=np.float32), folder / "m.vindex")
-    return folder / "m.vindex"
-
-
-@pytest.fixture
-def conn(family):
-    with closing(larqldb.connect(family)) as connection:
-        connection.execute("BEGIN")
-        yield connection
-        connection.rollback()
-
-
-def add(connection, layer, feature, *, seed=0, size=1.0):
-    """An edit that adds a random feature."""
-    rng = np.random.default_rng(seed)
-    gate, up, down = (rng.standard_normal((3, HIDDEN)) * size).astype(np.float32)
-    _patch(connection)
-    gated = connection.session.network.gated
-    operation = Operation(
-        "insert", layer=layer, feature=feature, entity="Atlantis", relation="capital", target="Paris",
-        gate=gate, up=up if gated else None, down=down,
-    )  # fmt: skip
-    edits.write(connection.database, "p", [operation])
-
-
-def remove(connection, layer, feature):
-    """An edit that takes a feature away."""
-    _patch(connection)
-    edits.write(connection.database, "p", [Operation("delete", layer=layer, feature=feature)])
-
-
-def _patch(connection):
-    if edits.find_patch(connection.database, "p") is None:
-        edits.add_patch(connection.database, "p", str(connection.session.model["fingerprint"]))
-
-
-def divergence(connection, made):
-    """KL between the live network and the compiled one, the most over positions."""
-    live = connection.session.runner.all_logits(IDS).astype(np.float64)
-    baked = Runner(made.network, made.weights, threads=1).all_logits(IDS).astype(np.float64)
-    live -= np.logaddexp.reduce(live, axis=1, keepdims=True)
-    baked -= np.logaddexp.reduce(baked, axis=1, keepdims=True)
-    return float(np.max(np.sum(np.exp(live) * (live - baked), axis=1)))
+def apart(connection, made):
+    """KL between the live network and the compiled one."""
+    live = connection.session.runner.all_logits(IDS)
+    return divergence(live, Runner(made.network, made.weights, threads=1).all_logits(IDS))
 
 
 def test_without_edits_it_is_the_base(conn):
@@ -84,7 +40,7 @@ def test_added_features_grow_all_layers_to_a_multiple_of_32(conn):
     made = bake(conn.session)
     assert made.network.ffn == 96
     assert made.slots[LAST].places == (OWN, OWN + 1)
-    assert divergence(conn, made) < 1e-6
+    assert apart(conn, made) < 1e-6
     assert resolve(json.loads(made.config)) == made.network
     for tensor in conn.session.store.tensors():
         array = made.read(tensor)
@@ -100,7 +56,7 @@ def test_what_fits_the_slots_of_removed_features_stands_there(conn):
     assert not made.grown
     assert made.slots[LAST].places == (2,)
     assert not made.weights("down", LAST)[[40, 66]].any()
-    assert divergence(conn, made) < 1e-6
+    assert apart(conn, made) < 1e-6
 
 
 def test_slots_are_given_up_where_that_is_asked_for(conn):
@@ -114,7 +70,7 @@ def test_slots_are_given_up_where_that_is_asked_for(conn):
 
 def test_rows_looked_up_by_key_cannot_be_compiled(conn):
     vector = np.ones(HIDDEN, np.float32)
-    _patch(conn)
+    edits.add_patch(conn.database, "p", str(conn.session.model["fingerprint"]))
     row = Operation(
         "insert_knn", layer=1, entity="Atlantis", relation="capital", target="Paris", least_cosine=0.9,
         gate=vector, down=vector,
@@ -140,7 +96,7 @@ def test_numbers_that_bfloat16_cannot_hold_stay_float32(tmp_path):
         dtypes = {tensor.name: made.dtype(tensor) for tensor in conn.session.store.tensors()}
         floats = {name for name, dtype in dtypes.items() if dtype == "F32"}
         assert floats == {f"model.layers.4.mlp.{name}_proj.weight" for name in ("gate", "up", "down")}
-        assert divergence(conn, made) < 1e-6
+        assert apart(conn, made) < 1e-6
 
 
 def test_the_width_stands_where_the_model_says_it():

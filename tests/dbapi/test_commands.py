@@ -111,7 +111,6 @@ def test_use_model(conn, tiny_model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
-        ("COMPILE CURRENT INTO MODEL 'x'", "COMPILE"),
         ("COMPACT MAJOR FULL", "COMPACT MAJOR"),
     ],
 )
