@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from larqldb.model.runner import Runner
 
 SHARED = -1  # the owner of tokens that every text begins with
+NOBODY = -2  # … and of one that none sees: over an empty cache GroupQueryAttention counts places itself
 HIDDEN = np.float32(-1e9)  # far below any score, and finite: a softmax over it is exactly zero
 WATCHED = ".watched"
 
@@ -76,9 +77,9 @@ class Together:
         return arrays[0], dict(zip(self.watched, arrays[1:], strict=True))
 
     def _nothing(self) -> dict[str, ort.OrtValue]:
-        """An empty cache."""
-        shape = (1, self.network.kv_heads, 0, graph.cache_width(self.network.head_dim))
-        empty = ort.OrtValue.ortvalue_from_numpy(np.empty(shape, np.float32))
+        """A cache of one token that nobody sees."""
+        shape = (1, self.network.kv_heads, 1, graph.cache_width(self.network.head_dim))
+        empty = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32))
         return {f"past.{cache}": empty for cache in self._caches}
 
     def _alter(self, model: ModelProto) -> None:
@@ -122,8 +123,8 @@ class Texts:
     def __init__(self, together: Together, cache: dict[str, ort.OrtValue]) -> None:
         self._together = together
         self.cache = cache
-        self.owners: NDArray[np.int64] = np.empty(0, np.int64)  # [tokens in the cache] whose each is
-        self.places: NDArray[np.int64] = np.empty(0, np.int64)  # [tokens in the cache] where in its text
+        self.owners: NDArray[np.int64] = np.array([NOBODY])  # [tokens in the cache] whose each is
+        self.places: NDArray[np.int64] = np.zeros(1, np.int64)  # [tokens in the cache] where in its text
         self._lengths: dict[int, int] = {}
         self._parents: dict[int, tuple[int, int]] = {}  # by text: the one it goes on from, and how much of that
         self._shared = 0

@@ -45,6 +45,20 @@ def test_some_texts_go_on_and_others_stay(session):
     assert np.abs(logits[1] - alone([*SHARED, *TEXTS[2], 60, 64])).max() < TOLERANCE
 
 
+def test_a_text_goes_on_from_where_another_was(session):
+    alone = session.runner.logits
+    texts = Together(session.runner).begin(SHARED).branch()
+    texts.read(dict(enumerate(TEXTS)))
+    texts.fork(10, 2)
+    texts.fork(11, 2)
+    logits, _ = texts.read({2: [60], 10: [61], 0: [62], 11: [63]})
+    for row, text in zip(logits, ([*TEXTS[2], 60], [*TEXTS[2], 61], [*TEXTS[0], 62], [*TEXTS[2], 63]), strict=True):
+        assert np.abs(row - alone(SHARED + text)).max() < TOLERANCE
+    logits, _ = texts.read({10: [64], 2: [65]})
+    assert np.abs(logits[0] - alone([*SHARED, *TEXTS[2], 61, 64])).max() < TOLERANCE
+    assert np.abs(logits[1] - alone([*SHARED, *TEXTS[2], 60, 65])).max() < TOLERANCE
+
+
 def test_a_beginning_serves_several_branches(session):
     beginning = Together(session.runner).begin(SHARED)
     first, _ = beginning.branch().read({0: [70, 71]})
@@ -93,3 +107,12 @@ def test_evidence_agrees_with_explain_infer(session):
     ).fetchall()
     for layer, head, logit in heads:
         assert found[evidence.parts.number("head", layer, head)] == pytest.approx(logit, abs=1e-4)
+
+
+def test_texts_with_nothing_in_common_go_on(session):
+    alone = session.runner.logits
+    texts = Together(session.runner).begin(())
+    texts.read(dict(enumerate(TEXTS)))
+    logits, _ = texts.read({2: [60], 0: [61, 62]})
+    assert np.abs(logits[0] - alone([*TEXTS[2], 60])).max() < TOLERANCE
+    assert np.abs(logits[1] - alone([*TEXTS[0], 61, 62])).max() < TOLERANCE
