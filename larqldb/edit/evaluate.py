@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from larqldb.edit.evaluate_facts import Stated, relations
-from larqldb.edit.evaluate_network import AFTERWARDS, Divergence, Network, divergence, is_all, same, says
+from larqldb.edit.evaluate_network import AFTERWARDS, Divergence, Network, divergence, is_all, says
 from larqldb.edit.evaluate_texts import TEXTS
 from larqldb.edit.evaluate_trials import Trial, hold_out, split, trials
 from larqldb.errors import ProgrammingError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from larqldb.dbapi import Connection
 
 Progress = Callable[[str, int, int], None]
-CHECKPOINTS = (10, 50, 100, 200)  # edits after which all facts so far are asked again
+CHECKPOINTS = (50, 200)  # edits after which all facts so far are asked again
 TIMED = 8  # facts whose report is timed
 KNOWN = "the model answers it already"
 
@@ -83,37 +83,33 @@ class Measure:
     """Compares states of a network with its base, on the prompts of trials and on ``TEXTS``."""
 
     def __init__(self, base: Network, everything: Sequence[Trial]) -> None:
-        self._base = base
         self.texts = base.log_probabilities(TEXTS)
-        self.before: dict[tuple[str, ...], list[str]] = {}
-        for group in {trial.neighbours: None for trial in everything} | {trial.others: None for trial in everything}:
-            self.before[group] = base.answers(group)
+        prompts = list(dict.fromkeys(text for trial in everything for text in (*trial.neighbours, *trial.others)))
+        self.before = dict(zip(prompts, base.answers(prompts), strict=True))
 
-    def look(self, network: Network, some: Sequence[Trial], tally: Tally, *, everywhere: bool = True) -> None:
-        """Ask about ``some`` facts; ``everywhere``: about neighbours, other relations and texts, too."""
-        for trial in some:
-            self._asked(network, trial, tally)
-        if not everywhere:
-            return
-        for group in {trial.neighbours: None for trial in some}:
-            tally.neighbours += map(same, self.before[group], network.answers(group))
-        for group in {trial.others: None for trial in some}:
-            tally.others += map(same, self.before[group], network.answers(group))
-        tally.moved.append(divergence(self.texts, network.log_probabilities(TEXTS)))
+    def look(self, network: Network, some: Sequence[Trial], tally: Tally, *, part: int | None = None) -> None:
+        """Ask about ``some`` facts, their neighbours, other relations, and texts: one half of those, where ``part``."""
+        self._ask(network, some, tally)
+        for name in ("neighbours", "others"):
+            prompts = list(dict.fromkeys(text for trial in some for text in getattr(trial, name)))
+            getattr(tally, name).extend(network.keeps(prompts, [self.before[text] for text in prompts]))
+        chosen = slice(None) if part is None else slice(part % 2, None, 2)
+        tally.moved.append(divergence(self.texts[chosen], network.log_probabilities(TEXTS[chosen])))
 
-    def _asked(self, network: Network, trial: Trial, tally: Tally) -> None:
-        target = trial.fact.target
-        tokens = len(network.tokenizer.encode(f" {target}", special=False)) + AFTERWARDS
-        texts = network.answers([*trial.seen, *trial.unseen], tokens)
-        hits = [says(text, target) for text in texts]
-        tally.efficacy.append(hits[0])
-        tally.exact.append(is_all(texts[0], target))
-        tally.seen += hits[: len(trial.seen)]
-        tally.unseen += hits[len(trial.seen) :]
-        tally.details.append(
-            {"entity": trial.fact.entity, "relation": trial.fact.relation, "target": target, "kind": trial.fact.kind,
-             "answers": dict(zip([*trial.seen, *trial.unseen], texts, strict=True))}
-        )  # fmt: skip
+    def _ask(self, network: Network, some: Sequence[Trial], tally: Tally) -> None:
+        """Ask for targets; of several facts, seen wordings beyond the first are left out."""
+        asked = [[*trial.seen[: 1 if len(some) > 1 else None], *trial.unseen] for trial in some]
+        longest = max(len(network.tokenizer.encode(f" {trial.fact.target}", special=False)) for trial in some)
+        answers = iter(network.answers([text for texts in asked for text in texts], longest + AFTERWARDS))
+        for trial, prompts in zip(some, asked, strict=True):
+            fact, texts = trial.fact, [next(answers).text for _ in prompts]
+            hits = [says(text, fact.target) for text in texts]
+            seen = len(prompts) - len(trial.unseen)
+            tally.efficacy.append(hits[0])
+            tally.exact.append(is_all(texts[0], fact.target))
+            tally.seen += hits[:seen]
+            tally.unseen += hits[seen:]
+            tally.details.append({**asdict(fact), "answers": dict(zip(prompts, texts, strict=True))})
 
 
 class Evaluation:
@@ -136,7 +132,7 @@ class Evaluation:
         asked = trials(db, facts, known)
         base = self._network()
         answers = base.answers([trial.seen[0] for trial in asked])
-        self.left_out = [t.fact for t, text in zip(asked, answers, strict=True) if says(text, t.fact.target)]
+        self.left_out = [t.fact for t, said in zip(asked, answers, strict=True) if says(said.text, t.fact.target)]
         self.trials = [trial for trial in asked if trial.fact not in self.left_out]
         if not self.trials:
             raise ProgrammingError("the model answers all of these facts already: there is nothing to insert")
@@ -172,10 +168,10 @@ class Evaluation:
         """Each of some facts alone."""
         tally = Tally()
         seconds, reported = [], []
-        for trial in self.trials[:count]:
+        for number, trial in enumerate(self.trials[:count]):
             self._step("single edits")
             seconds.append(self._insert([trial]))
-            self.measure.look(self._network(), [trial], tally)
+            self.measure.look(self._network(), [trial], tally, part=number)
             self._connection.rollback()
         for trial in self.trials[: min(count, TIMED)]:
             reported.append(self._insert([trial], reports=True))

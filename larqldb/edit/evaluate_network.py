@@ -29,6 +29,14 @@ BEGINNING = ' "“«*(['  # may stand before an answer
 MEMORY = 256 << 20  # bytes of log-probabilities that are kept
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a network goes on with: the text and its tokens, the one that ended it included."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Divergence:
     """KL(base ‖ edited) over positions of texts, in nats, and how many there were."""
@@ -43,52 +51,75 @@ class Network:
 
     def __init__(self, runner: Runner, tokenizer: Tokenizer, end_of_text: Collection[int]) -> None:
         self.runner, self.tokenizer, self._end_of_text = runner, tokenizer, end_of_text
+        self._together = Together(runner)
 
-    def answers(self, prompts: Sequence[str], tokens: int = LONGEST) -> list[str]:
-        """What follows each prompt, taking the likeliest token ``tokens`` times, up to the end of the text or a line.
-
-        Prompts run together in the order given, so that states of one network are asked alike.
-        """
-        together = Together(self.runner)
+    def answers(self, prompts: Sequence[str], tokens: int = LONGEST) -> list[Said]:
+        """What follows each prompt: the likeliest tokens until the answer is over, at most ``tokens``."""
         parts = (prompts[first : first + TOGETHER] for first in range(0, len(prompts), TOGETHER))
-        return [text for some in parts for text in self._go_on(together, some, tokens)]
+        return [said for some in parts for said in self._go_on(some, tokens)]
 
-    def _go_on(self, together: Together, prompts: Sequence[str], tokens: int) -> list[str]:
-        texts = together.begin(())
+    def _go_on(self, prompts: Sequence[str], tokens: int) -> list[Said]:
+        texts = self._together.begin(())
         made: list[list[int]] = [[] for _ in prompts]
         said = ["" for _ in prompts]
-        step: dict[int, list[int]] = {number: self.tokenizer.encode(text) for number, text in enumerate(prompts)}
+        step: dict[int, Sequence[int]] = {number: self.tokenizer.encode(text) for number, text in enumerate(prompts)}
         for _ in range(tokens):
-            logits, _ = texts.read(dict(step))
-            following: dict[int, list[int]] = {}
+            logits, _ = texts.read(step)
+            following: dict[int, Sequence[int]] = {}
             for number, token in zip(step, logits.argmax(axis=1).tolist(), strict=True):
+                made[number].append(token)
                 if token in self._end_of_text:
                     said[number] += "\n"
                     continue
-                made[number].append(token)
                 said[number] = self.tokenizer.decode(made[number])
-                if "\n" not in said[number].lstrip():
+                if finished(said[number]) is None:
                     following[number] = [token]
             step = following
             if not step:
                 break
-        return said
+        return [Said(text, tuple(ids)) for text, ids in zip(said, made, strict=True)]
+
+    def keeps(self, prompts: Sequence[str], before: Sequence[Said]) -> list[bool]:
+        """Whether each prompt's answer is still as it was; read all at once, gone on with only where tokens differ."""
+        asked = [self.tokenizer.encode(text) for text in prompts]
+        kept: list[bool] = []
+        for first in range(0, len(asked), TOGETHER):
+            some = range(first, min(first + TOGETHER, len(asked)))
+            texts = [[*asked[i], *before[i].ids[:-1]] for i in some]
+            wanted = [range(len(asked[i]) - 1, len(text)) for i, text in zip(some, texts, strict=True)]
+            chosen = iter(self._read(texts, wanted).argmax(axis=1).tolist())
+            kept += [tuple(next(chosen) for _ in before[i].ids) == before[i].ids for i in some]
+        doubtful = [i for i, is_kept in enumerate(kept) if not is_kept]
+        for i, now in zip(doubtful, self.answers([prompts[i] for i in doubtful]), strict=True):
+            kept[i] = same(before[i].text, now.text)
+        return kept
 
     def log_probabilities(self, texts: Sequence[str]) -> list[Floats]:
-        """Of the token after each token of texts, as many of them as memory allows: [positions, vocab] each."""
+        """Of the token after each token of texts but the first, or some of them, as memory allows: [n, vocab] each."""
         room = max(1, MEMORY // (4 * self.runner.network.vocab * len(texts)))
         found = []
         for text in texts:
             ids = self.tokenizer.encode(text)
-            logs = log_probabilities(self.runner.all_logits(ids))[1:]
-            found.append(logs[:: max(1, -(-len(logs) // room))].astype(np.float32))
+            places = range(1, len(ids), max(1, -(-len(ids) // room)))
+            found.append(log_probabilities(self._read([ids], [places])).astype(np.float32))
         return found
+
+    def _read(self, texts: Sequence[Sequence[int]], wanted: Sequence[range]) -> Floats:
+        """Logits at the wanted places of each text, one after the other: [n, vocab]."""
+        lengths = [len(text) for text in texts]
+        owners = np.repeat(np.arange(len(texts)), lengths)
+        places = np.concatenate([np.arange(length) for length in lengths])
+        starts = np.cumsum([0, *lengths[:-1]])
+        at = np.concatenate([start + np.array(each) for start, each in zip(starts, wanted, strict=True)])
+        together = self._together
+        logits, _ = together.run(together.begin(()), np.concatenate(texts), owners, places, at)
+        return logits
 
 
 def divergence(base: Sequence[Floats], now: Sequence[Floats]) -> Divergence:
     """How far a network has moved on texts."""
     each = [
-        np.sum(np.exp(true) * (true - other), axis=1, dtype=np.float64) for true, other in zip(base, now, strict=True)
+        np.sum(np.exp(true, dtype=np.float64) * (true - other), axis=1) for true, other in zip(base, now, strict=True)
     ]
     positions = np.maximum(np.concatenate(each), 0)
     return Divergence(float(positions.mean()), float(positions.max()), len(positions))
