@@ -17,6 +17,7 @@
             │   ├── OutputExists           the path to write to is taken
             │   ├── OutputFailed           writing failed: disk full, no permission
             │   ├── OutputBusy             another process is writing the same output
+            │   ├── HubFailed              the hub has it not, refuses, or cannot be reached
             │   ├── NotAVindex             the file is something else
             │   ├── NewerVindex            the file was written by a newer larqldb
             │   ├── OutdatedVindex         the file needs a migration and may not be written
@@ -139,6 +140,12 @@ class OutputBusy(OperationalError):
     """Another process is writing the same output; facts: path."""
 
     template = "another process is writing {path} right now. Wait for it, or choose another name"
+
+
+class HubFailed(OperationalError):
+    """A repository of the hub cannot be read or written; facts: what, problem, remedy."""
+
+    template = "{what}: {problem}. {remedy}"
 
 
 class NotAVindex(OperationalError):

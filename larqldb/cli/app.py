@@ -19,6 +19,8 @@ from larqldb.cli.interrupts import notice_interrupts
 from larqldb.cli.label import label
 from larqldb.cli.options import example, output_options
 from larqldb.cli.probe import probe
+from larqldb.cli.pull import pull
+from larqldb.cli.push import push
 from larqldb.cli.render import Renderer, renderer
 from larqldb.cli.report import report
 from larqldb.cli.slice import slice_command
@@ -261,6 +263,8 @@ cli.add_command(label)
 cli.add_command(export)
 cli.add_command(report)
 cli.add_command(slice_command)
+cli.add_command(push)
+cli.add_command(pull)
 cli.add_command(edit_eval)
 cli.add_command(run)
 cli.add_command(chat)

@@ -1,0 +1,1 @@
+"""Vindexes that travel: to repositories of the Hugging Face hub, and from them."""
