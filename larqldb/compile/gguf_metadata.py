@@ -140,17 +140,17 @@ def factors(network: Network, config: Mapping[str, Any]) -> dict[str, NDArray[np
 
 
 def _add_rotary(writer: gguf.GGUFWriter, network: Network) -> None:
-    everywhere = [each.rotary for each in network.attention if each.window is None or not _is_gemma3(network)]
-    (rotary, *others) = dict.fromkeys(everywhere)
-    local = {each.rotary for each in network.attention} - {rotary}
+    is_gemma3 = ARCHITECTURES[network.family].name == "gemma3"
+    sliding = {each.rotary for each in network.attention if is_gemma3 and each.window is not None}
+    everywhere = {each.rotary for each in network.attention if not is_gemma3 or each.window is None} or sliding
+    rotary, local = next(iter(everywhere)), next(iter(sliding), None)
     assert rotary is not None
-    if others or any(one is None or one.scaling != "default" or one.width != rotary.width for one in local):
+    if max(len(everywhere), len(sliding)) > 1 or (local and (local.scaling, local.width) != ("default", rotary.width)):
         raise _cannot("rotary positions that differ by layer", "the format has one setting for all")
     writer.add_rope_dimension_count(rotary.width or network.head_dim)
     writer.add_rope_freq_base(rotary.theta)
-    for one in local:
-        if one is not None and one.theta != _LOCAL_BASE:
-            writer.add_float32(f"{ARCHITECTURES[network.family].name}.rope.freq_base_swa", one.theta)
+    if local and local.theta != _LOCAL_BASE:
+        writer.add_float32("gemma3.rope.freq_base_swa", local.theta)
     if rotary.scaling == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rotary.factor)
@@ -169,10 +169,6 @@ def _llama3_factors(rotary: Rotary, head_dim: int) -> NDArray[np.float32]:
     blend = np.clip((turns - rotary.low_frequency) / (rotary.high_frequency - rotary.low_frequency), 0, 1)
     made: NDArray[np.float32] = (1 / ((1 - blend) / rotary.factor + blend)).astype(np.float32)
     return made
-
-
-def _is_gemma3(network: Network) -> bool:
-    return ARCHITECTURES[network.family].name == "gemma3"
 
 
 def _cannot(what: str, why: str) -> CannotCompile:
