@@ -1,10 +1,10 @@
-"""Asking a model: prompts in, whole answers out, many at a time, with what wrote them."""
+"""Asking a model: prompts in, whole answers out and those that came close, many at a time, with what wrote them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from larqldb.knowledge.answers import finished, normalised
 from larqldb.knowledge.evidence import Evidence, Parts, Shares
+from larqldb.knowledge.support import Given
 from larqldb.knowledge.together import Texts, Together
 from larqldb.knowledge.wordings import LONGEST, prompt
 
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
 TOKENS = 512  # of a run: bounds activations, and the square of it the attention
 TOGETHER = 128  # texts of a run
 FEW = 8  # texts with a beginning of their own that are not worth reading it apart
-LOGITS = 1 << 24  # of a run: 64 MB
+LOGITS = 1 << 25  # of a run: 128 MB
 BEGINNINGS = 64 << 20  # bytes of keys and values of beginnings that are kept
 NOTABLE = 0.003  # of the logit: smaller shares are not kept
+# How many other answers are followed, each begun by one of the next most probable tokens, and as long as it is how
+# probable. On a wording left out of ten built-in relations, what SmolLM2-135M-Instruct answers right was among the
+# greedy answers to the others in 95.0 % of the cases (n = 417), with one other in 98.1 %, with two in 99.5 %.
+OTHERS = 2
+PROBABLE = 0.02
 ARTICLES = ("", "the", "a", "an")
 
 
@@ -33,12 +39,19 @@ ARTICLES = ("", "the", "a", "an")
 class Answer:
     """A whole answer, normalised, "" where there is none to read, and its probability after the prompt.
 
-    ``shares`` is what wrote the first token of it that says something; None for an answer without one.
+    ``shares`` is what wrote the first token of it that says something; None for an answer without one. ``others`` are
+    answers that were not given, begun by the tokens that were next most probable, the most probable first.
     """
 
     text: str
     probability: float
     shares: Shares | None
+    others: tuple[Answer, ...] = ()
+
+    @property
+    def given(self) -> Given:
+        """It and the others: text and probability."""
+        return [(answer.text, answer.probability) for answer in (self, *self.others)]
 
 
 @dataclass
@@ -50,6 +63,15 @@ class _Going:
     ends: list[int] = field(default_factory=list)  # characters of the text after each token
     text: str = ""
     shares: Shares | None = None
+
+    def fork(self) -> _Going:
+        """Another that goes on from here."""
+        return _Going([*self.made], [*self.sure], [*self.ends], self.text)
+
+    @property
+    def probability(self) -> float:
+        """Of what stands there."""
+        return float(np.exp(sum(self.sure)))
 
     @property
     def has_begun(self) -> bool:
@@ -63,13 +85,28 @@ class _Going:
         return Answer(text, float(np.exp(sum(self.sure[:needed]))), self.shares if text else None)
 
 
+@dataclass(frozen=True)
+class _Step:
+    """The next token of an answer, by its number: after which row of what was read, and instead of which other."""
+
+    number: int
+    row: int
+    token: int
+    log_probability: float
+    against: int
+
+
 class Asker:
-    """Runs prompts of one session's network; keep it, beginnings that prompts share stay read."""
+    """Runs prompts of a session's model; keep it, beginnings that prompts share stay read.
+
+    The network is the model's own: edits and interventions are not what it knows.
+    """
 
     def __init__(self, session: Session, *, evidence: bool = True) -> None:
         self._session = session
         self._evidence = Evidence(session, NOTABLE) if evidence else None
-        self._together = Together(session.runner, self._evidence.watched if self._evidence else ())
+        self._runner = session.base_runner
+        self._together = Together(self._runner, self._evidence.watched if self._evidence else ())
         self._beginnings: OrderedDict[tuple[int, ...], Texts] = OrderedDict()
 
     @property
@@ -78,38 +115,53 @@ class Asker:
         return Parts.of(self._session.network)
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> list[Answer]:
-        """The greedy answer to each of several prompts (token ids) that begin alike. Raises BadPrompt."""
+        """The greedy answer to each of several prompts (token ids) that begin alike, and others. Raises BadPrompt."""
         for ids in prompts:
-            self._session.runner.check(ids)
+            self._runner.check(ids)
         shared = self._shared(prompts)
         made: list[Answer] = []
         waiting = iter([ids[len(shared) :] for ids in prompts])
         longest = max(len(ids) - len(shared) for ids in prompts)
-        room = max(1, min(TOGETHER, LOGITS // self._session.network.vocab, TOKENS // longest))
+        room = max(1, min(TOGETHER, LOGITS // self._session.network.vocab // (OTHERS + 1), TOKENS // longest))
         while some := list(islice(waiting, room)):
             made += self._finish(self._beginning(shared).branch(), some)
         return made
 
     def _finish(self, texts: Texts, rests: Sequence[Sequence[int]]) -> list[Answer]:
-        """Read the rests of prompts and go on with each until its answer is over."""
-        going = {number: _Going() for number in range(len(rests))}
+        """Read the rests of prompts and go on with each until its answer is over, and with others as well."""
+        greedy = range(len(rests))
+        going = {number: _Going() for number in greedy}
+        others: list[list[int]] = [[] for _ in rests]
         done: dict[int, Answer] = {}
         step: dict[int, Sequence[int]] = dict(enumerate(rests))
         for left in reversed(range(LONGEST)):
             logits, seen = texts.read(step)
-            tokens, next_best, sure = _likeliest(logits)
-            self._explain(going, list(step), tokens, next_best, seen)
-            following: dict[int, Sequence[int]] = {}
-            for number, token, log_probability in zip(step, tokens, sure, strict=True):
-                answer = self._next(going[number], token, log_probability)
-                if answer is None and left:
-                    following[number] = [token]
+            steps: list[_Step] = []
+            for row, (number, tokens, sure) in enumerate(zip(step, *_likeliest(logits), strict=True)):
+                if number in greedy and not going[number].has_begun:
+                    for token, log_probability in zip(tokens[1:], sure[1:], strict=True):
+                        if going[number].probability * np.exp(log_probability) < PROBABLE:
+                            break
+                        other = len(going)
+                        going[other] = going[number].fork()
+                        texts.fork(other, number)
+                        others[number].append(other)
+                        steps.append(_Step(other, row, token, log_probability, tokens[0]))
+                steps.append(_Step(number, row, tokens[0], sure[0], tokens[1]))
+            self._explain(going, steps, seen)
+            step = {}
+            for each in steps:
+                number, so_far = each.number, going[each.number]
+                answer = self._next(so_far, each.token, each.log_probability)
+                if answer is not None:
+                    done[number] = answer
+                elif left and (number in greedy or so_far.probability >= PROBABLE):
+                    step[number] = [each.token]
                 else:
-                    done[number] = answer or going[number].answer("")
-            step = following
+                    done[number] = so_far.answer("")
             if not step:
                 break
-        return [done[number] for number in range(len(rests))]
+        return [replace(done[number], others=_read(done[other] for other in others[number])) for number in greedy]
 
     def _next(self, going: _Going, token: int, log_probability: float) -> Answer | None:
         """Put a token behind an answer; the answer when that ends it."""
@@ -123,21 +175,16 @@ class Asker:
         return None if text is None else going.answer(text)
 
     def _explain(
-        self,
-        going: dict[int, _Going],
-        numbers: list[int],
-        tokens: list[int],
-        next_best: list[int],
-        seen: dict[str, NDArray[np.float32]],
+        self, going: Mapping[int, _Going], steps: Sequence[_Step], seen: Mapping[str, NDArray[np.float32]]
     ) -> None:
-        """Find what wrote the next tokens of those answers that have not begun."""
+        """Find what writes the next tokens of those answers that have not begun."""
         if self._evidence is None:
             return
-        rows = [row for row, number in enumerate(numbers) if not going[number].has_begun]
-        against = [next_best[row] for row in rows]
-        found = self._evidence.shares(seen, rows, [tokens[row] for row in rows], against)
-        for row, shares in zip(rows, found, strict=True):
-            going[numbers[row]].shares = shares
+        begun = [each for each in steps if not going[each.number].has_begun]
+        rows, tokens = [each.row for each in begun], [each.token for each in begun]
+        found = self._evidence.shares(seen, rows, tokens, [each.against for each in begun])
+        for each, shares in zip(begun, found, strict=True):
+            going[each.number].shares = shares
 
     def _shared(self, prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
         """What prompts begin with: a beginning that was read already, or else all they have in common."""
@@ -180,15 +227,26 @@ def ask_all(
     return answers
 
 
-def _likeliest(logits: NDArray[np.float32]) -> tuple[list[int], list[int], list[float]]:
-    """After each text the most probable token, the next most probable, and the logarithm of the first's probability.
+def _read(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """Those answers that can be read and are probable enough, the most probable first."""
+    kept = (answer for answer in answers if answer.text and answer.probability >= PROBABLE)
+    return tuple(sorted(kept, key=lambda answer: -answer.probability))
+
+
+def _likeliest(logits: NDArray[np.float32]) -> tuple[list[list[int]], list[list[float]]]:
+    """After each text the most probable tokens, ``OTHERS`` + 1 of them, and the logarithms of their probabilities.
 
     Overwrites ``logits`` [n, vocab]; of equal ones the first comes first.
     """
     every = np.arange(len(logits))
-    tokens = logits.argmax(axis=1)
-    logits -= logits[every, tokens][:, None]
-    logits[every, tokens] = -np.inf
-    next_best = logits.argmax(axis=1)
+    tokens = np.empty((len(logits), OTHERS + 1), np.int64)
+    most = np.empty(tokens.shape, np.float32)
+    for place in range(OTHERS + 1):
+        tokens[:, place] = logits.argmax(axis=1)
+        most[:, place] = logits[every, tokens[:, place]]
+        logits[every, tokens[:, place]] = -np.inf
+    logits -= most[:, :1]
+    most -= most[:, :1].copy()
     np.exp(logits, out=logits)
-    return tokens.tolist(), next_best.tolist(), (-np.log1p(logits.sum(axis=1, dtype=np.float64))).tolist()
+    total = logits.sum(axis=1, dtype=np.float64) + np.exp(most).sum(axis=1, dtype=np.float64)
+    return tokens.tolist(), (most - np.log(total)[:, None]).tolist()

@@ -36,7 +36,7 @@ class Domains:
         self._session = session
         self.layer = session.network.layers // 2
         self._result = f"layers.{self.layer}.residual"
-        self._together = Together(session.runner, [self._result])
+        self._together = Together(session.base_runner, [self._result])
         self._middle: NDArray[np.float32] | None = None
 
     def places(self, entities: Sequence[str]) -> NDArray[np.float32]:
@@ -46,7 +46,7 @@ class Domains:
         for start in range(0, len(entities), TOGETHER):
             prompts = [encode(PHRASE.replace("{entity}", name)) for name in entities[start : start + TOGETHER]]
             for ids in prompts:
-                self._session.runner.check(ids)
+                self._session.base_runner.check(ids)
             _, seen = self._together.begin(()).read(dict(enumerate(prompts)))
             made.append(seen[self._result])
         found = np.concatenate(made)

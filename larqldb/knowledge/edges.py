@@ -32,12 +32,14 @@ class Edge:
 def edges(answers: Sequence[Answer], parts: Parts, spellings: Mapping[str, str]) -> list[Edge]:
     """The edges that the answers to an entity's wordings make, best supported first.
 
-    ``spellings`` are the names that are known already, by ``answers.key``: a target is written as they are.
+    A target that no wording was answered with, and that came close in some, makes one too. ``spellings`` are the names
+    that are known already, by ``answers.key``: a target is written as they are.
     """
-    found = supports([(answer.text, answer.probability) for answer in answers])
+    found = supports([answer.given for answer in answers])
     made: list[Edge] = []
     for same, support in found.items():
-        shares = [answer.shares for answer in answers if answer.shares is not None and key(answer.text) == same]
+        held = answers if support.agreement else [other for answer in answers for other in answer.others]
+        shares = [answer.shares for answer in held if answer.shares is not None and key(answer.text) == same]
         helped = None if made else contributors(shares, parts, len(answers))
         proof = written(shares, parts, whole=not made)
         made.append(Edge(spellings.get(same, support.spelling), support, proof, helped))

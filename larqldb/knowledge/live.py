@@ -23,7 +23,6 @@ from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
-    from larqldb.model.runner import Runner
 
 LEAST = 0.05  # confidence below which an answer says nothing of the entity
 WORDINGS = 3  # of a relation that are asked: someone is waiting
@@ -39,10 +38,9 @@ class Found:
 
 
 class _Kept:
-    """What asking needs, over one state of a session's network."""
+    """What asking needs."""
 
     def __init__(self, session: Session) -> None:
-        self.runner: Runner = session.runner
         self.asker = Asker(session)
         self.domains = Domains(session)
 
@@ -60,6 +58,8 @@ def ask_entity(
 ) -> list[Found]:
     """Run the relations' wordings for an entity, so many of each; nothing is written.
 
+    The model itself is asked, as by ``probe``: edits in effect are edges of their own.
+
     Without ``relations`` they are those that were probed and that the entity belongs to (``domains``): of France nobody
     asks the atomic number. Named ones are asked whatever the entity. Edges less sure than ``least`` are left out, and
     relations without any. The most confident relation comes first. Raises MissingPart where the vindex does not hold
@@ -68,7 +68,7 @@ def ask_entity(
     session.require("inference", "asking the model", "attention weights and feature vectors of all layers")
     check_entity(session.tokenizer, entity)
     kept = _kept.get(session)
-    if kept is None or kept.runner is not session.runner:  # the network has changed
+    if kept is None:
         kept = _kept[session] = _Kept(session)
     if relations is None:
         if not fetch(session.db, "SELECT 1 FROM relation_domains LIMIT 1"):

@@ -151,6 +151,8 @@ def probe(
 ) -> ProbeReport:
     """Ask the model in a vindex about a relation and write the edges that its answers make.
 
+    It is the model itself that is asked: facts that edits inserted are edges of their own.
+
     ``templates`` are wordings that stop where the answer begins and name the entity as ``{entity}``; lines before the
     last are worked examples. One without is asked as it is, and once more with ``examples`` of the facts before it: a
     base model would not know what is wanted. Confidence is worth something from three wordings on. ``facts`` say what

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from larqldb.knowledge.ask import Answer
     from larqldb.knowledge.edges import Edge
     from larqldb.knowledge.packs import Fact
+    from larqldb.knowledge.support import Given
 
 _EDGE = """
 INSERT INTO edge_records
@@ -97,12 +98,13 @@ def has_domain(db: apsw.Connection, relation: str) -> bool:
     return bool(fetch(db, "SELECT 1 FROM relation_domains WHERE relation = ?", (relation,)))
 
 
-def probed(db: apsw.Connection, relation: str) -> dict[str, dict[str, tuple[str, float]]]:
-    """What was asked of a relation: entity → wording → answer and its probability."""
-    found: dict[str, dict[str, tuple[str, float]]] = {}
-    rows = fetch(db, "SELECT entity, template, answer, probability FROM probes WHERE relation = ?", (relation,))
-    for entity, template, answer, probability in rows:
-        found.setdefault(entity, {})[template] = (answer, probability)
+def probed(db: apsw.Connection, relation: str) -> dict[str, dict[str, Given]]:
+    """What was asked of a relation: entity → wording → answers and their probabilities, the one given first."""
+    found: dict[str, dict[str, Given]] = {}
+    rows = fetch(db, "SELECT entity, template, answer, probability, others FROM probes WHERE relation = ?", (relation,))
+    for entity, template, answer, probability, others in rows:
+        close = [(text, chance) for text, chance in json.loads(others or "[]")]
+        found.setdefault(entity, {})[template] = [(answer, probability), *close]
     return found
 
 
@@ -121,8 +123,11 @@ def write_entity(
     """Put what the wordings showed of an entity, and its edges with their confidence, in place of what was there."""
     forget(db, relation, entity)
     db.executemany(
-        "INSERT INTO probes (relation, entity, template, answer, probability) VALUES (?, ?, ?, ?, ?)",
-        ((relation, entity, template, answer.text, answer.probability) for template, answer in answers.items()),
+        "INSERT INTO probes (relation, entity, template, answer, probability, others) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            (relation, entity, template, *given, json.dumps(others, ensure_ascii=False))
+            for template, (given, *others) in ((template, answer.given) for template, answer in answers.items())
+        ),
     )
     for edge, confidence in edges:
         proof, support = edge.evidence, edge.support

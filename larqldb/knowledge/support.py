@@ -7,41 +7,48 @@ from dataclasses import dataclass
 
 from larqldb.knowledge.answers import key
 
+# What was answered to one wording, and what might have been: (answer, probability), the one that was given first.
+Given = Sequence[tuple[str, float]]
+
 
 @dataclass(frozen=True)
 class Support:
     """What speaks for one target of an entity and a relation.
 
     ``agreement`` is the share of the wordings that it was the answer to, ``probability`` its mean probability over all
-    of them, ``lead`` its agreement less that of the best other target. ``spelling`` is how the model wrote it where it
-    was surest, ``wordings`` how many were asked.
+    of them, ``share`` its part of what it and the most probable other target have together. ``spelling`` is how the
+    model wrote it where it was surest, ``wordings`` how many were asked.
     """
 
     spelling: str
     agreement: float
     probability: float
-    lead: float
+    share: float
     wordings: int = 1
 
 
-def supports(answers: Sequence[tuple[str, float]]) -> dict[str, Support]:
-    """The support of each target, by its ``answers.key``, best first; from (answer, probability) of every wording.
+def supports(answers: Sequence[Given]) -> dict[str, Support]:
+    """The support of each target, by its ``answers.key``, best first; from what every wording was answered.
 
     Answers that could not be read ("") count as wordings and support nothing.
     """
-    given: dict[str, list[tuple[float, str]]] = {}
-    for text, probability in answers:
-        if same := key(text):
-            given.setdefault(same, []).append((probability, text))
-    counts = {same: len(group) for same, group in given.items()}
+    given: dict[str, int] = {}
+    written: dict[str, list[tuple[float, str]]] = {}
+    for several in answers:
+        for place, (text, probability) in enumerate(several):
+            if same := key(text):
+                given[same] = given.get(same, 0) + (not place)
+                written.setdefault(same, []).append((probability, text))
+    sums = {same: sum(probability for probability, _ in ways) for same, ways in written.items()}
+    best, second = (*sorted(sums.values(), reverse=True), 0.0, 0.0)[:2]
     made = {}
-    for same, group in given.items():
-        best_other = max((count for other, count in counts.items() if other != same), default=0)
+    for same, ways in written.items():
+        both = sums[same] + (second if sums[same] == best else best)
         made[same] = Support(
-            spelling=max(group)[1],
-            agreement=len(group) / len(answers),
-            probability=sum(probability for probability, _ in group) / len(answers),
-            lead=(len(group) - best_other) / len(answers),
+            spelling=max(ways)[1],
+            agreement=given[same] / len(answers),
+            probability=sums[same] / len(answers),
+            share=sums[same] / both if both else 0.0,
             wordings=len(answers),
         )
     return dict(sorted(made.items(), key=lambda item: (-item[1].agreement, -item[1].probability, item[0])))

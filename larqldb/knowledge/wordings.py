@@ -28,7 +28,7 @@ def check(template: object) -> str:
     """A wording as it is; ProgrammingError where it is none."""
     if not isinstance(template, str):
         raise ProgrammingError(f"a template must be text, not {type(template).__name__}")
-    if SLOT not in template.rpartition("\n")[2]:
+    if SLOT not in question(template):
         where = "its last line" if SLOT in template else "it"
         raise ProgrammingError(f"template {template!r}: {where} does not hold {SLOT}. Write it where the name goes")
     return template
@@ -39,6 +39,11 @@ def prompt(template: str, entity: str) -> str:
     *examples, question = template.split("\n")
     names = re.compile(rf"(?<!\w){re.escape(entity)}(?!\w)", re.IGNORECASE)
     return "\n".join([*(line for line in examples if not names.search(line)), question.replace(SLOT, entity)])
+
+
+def question(wording: str) -> str:
+    """What a wording asks, without the examples before it."""
+    return wording.rpartition("\n")[2]
 
 
 def with_examples(wording: str, examples: Sequence[tuple[str, str]]) -> str:

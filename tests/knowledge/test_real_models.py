@@ -31,8 +31,7 @@ def test_best_supported_answers(request, vindex, relation, right):
         session = connection.session
         found = ask_all(session, Asker(session), templates(PACKS[relation])[:3], list(right))
     best = {
-        entity: next(iter(supports([(answer.text, answer.probability) for answer in answers.values()])))
-        for entity, answers in found.items()
+        entity: next(iter(supports([answer.given for answer in answers.values()]))) for entity, answers in found.items()
     }
     assert best == right
     for answers in found.values():
