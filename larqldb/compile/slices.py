@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -93,6 +94,7 @@ class _Slice:
         """Write every table."""
         self._check()
         target = self.target
+        target.pragma("defer_foreign_keys", True)  # rows come table by table
         target.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)  # what triggers wrote is copied, too
         target.execute("DELETE FROM edit_state")
         copied = self._tables()
@@ -214,13 +216,23 @@ def ordered_tables(db: apsw.Connection) -> list[str]:
     return sorted(names, key=lambda name: (name not in FIRST, names.index(name)))
 
 
-def copy_rows(source: apsw.Connection, target: apsw.Connection, table: str, where: str = "true") -> None:
-    """Copy a table's rows in the order of its key, as they are."""
-    columns = [(name, key) for name, key in fetch(source, f"SELECT name, pk FROM pragma_table_info('{table}')")]
-    names = ", ".join(f'"{name}"' for name, _ in columns)
+def copy_rows(
+    source: apsw.Connection,
+    target: apsw.Connection,
+    table: str,
+    where: str = "true",
+    *,
+    shifted: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Copy a table's rows in the order of its key, as they are but for numbers that are ``shifted``."""
+    columns = fetch(source, f"SELECT name, pk FROM pragma_table_info('{table}')")  # generated ones are not in it
+    names = [f'"{name}"' for name, _ in columns]
+    values = [f'"{name}" + {shifted[name]}' if name in shifted else f'"{name}"' for name, _ in columns]
     keys = [f'"{name}"' for name, key in sorted(columns, key=lambda column: column[1]) if key]
-    rows = source.execute(f"SELECT {names} FROM {table} WHERE {where} ORDER BY {', '.join(keys) or 'rowid'}")
-    target.executemany(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})", rows)
+    rows = source.execute(
+        f"SELECT {', '.join(values)} FROM {table} WHERE {where} ORDER BY {', '.join(keys) or 'rowid'}"
+    )
+    target.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(columns))})", rows)
 
 
 def copy_migration_times(source: apsw.Connection, target: apsw.Connection) -> None:

@@ -67,12 +67,14 @@ def run_command(node: nodes.Command, given: Bindings, connection: Connection) ->
             return Answer(WRITTEN, patches.apply(command.patch, connection))
         case nodes.RemovePatch():
             return Answer(WRITTEN, patches.remove(command.patch, connection))
-        case nodes.Compile(kind="model"):
-            return Answer(compiling.COMPILED, compiling.into_model(command, connection))
+        case nodes.Compile():
+            return Answer(compiling.COMPILED, compiling.compiled(command, connection))
         case nodes.Rebalance():
             return _reported(edits.rebalance(command, connection))
         case nodes.CompactMinor():
             return _reported(edits.compact_minor(connection))
+        case nodes.CompactMajor():
+            return _reported(edits.compact_major(command, connection))
         case nodes.Insert():
             return _reported(edits.insert(command, given, connection))
         case nodes.Delete():

@@ -1,4 +1,4 @@
-"""COMPILE … INTO MODEL: the vindex with its edits as model files."""
+"""COMPILE: the vindex with its edits as model files, or as a vindex without patches."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _KINDS = {
 COMPILED: Description = tuple((name, kind, None, None, None, None, None) for name, kind in _KINDS.items())
 
 
-def into_model(command: nodes.Compile, connection: Connection) -> list[Row]:
-    """The current vindex, or a file, as it is now, uncommitted edits included; see ``compile_model`` for errors."""
+def compiled(command: nodes.Compile, connection: Connection) -> list[Row]:
+    """The current vindex, or a file, as it is now, uncommitted edits included.
+
+    Errors as of ``compile_model`` and ``compile_vindex``.
+    """
     target = _text(command.target)
     if command.source is None:
         return _write(connection, target, command)
@@ -34,9 +37,12 @@ def into_model(command: nodes.Compile, connection: Connection) -> list[Row]:
 
 def _write(connection: Connection, target: str, command: nodes.Compile) -> list[Row]:
     from larqldb.compile.model_files import compile_model
+    from larqldb.compile.vindex import compile_vindex
     from larqldb.edit import background
 
     with _still(connection):
+        if command.kind == "vindex":
+            return [*map(tuple, compile_vindex(connection.session, target, on_conflict=command.on_conflict))]
         rows = compile_model(
             connection.session, target, form=command.format, quant=command.quant, slots=command.slots or "grow",
             texts=lambda: background.texts(connection.editor.model), ask=connection.reports,
