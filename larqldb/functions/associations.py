@@ -6,6 +6,7 @@ first layers and worse later. Nothing here runs the model, so nothing here is co
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from larqldb.extract.words import is_word
+from larqldb.functions.known import spellings
 from larqldb.functions.labels import first_tokens
 from larqldb.functions.products import products, rounding
+from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
@@ -35,7 +38,11 @@ KEPT = 64  # entities whose associations are remembered until the file changes: 
 
 @dataclass(slots=True)
 class Association:
-    """A token that features answering to an entity promote, merged over layers; the strongest feature's facts."""
+    """A token that features answering to an entity promote, merged over layers; the strongest feature's facts.
+
+    ``relation`` is that feature's where the target is known as one of the relation's, or the label is a user's own: a
+    feature that helps to name languages promotes other words too.
+    """
 
     target: str
     score: float
@@ -94,7 +101,30 @@ def _found(
                 relation,
             )
         known.layers.append(layer)
+    sensible = _sensible(session, list(merged.values()))
+    for one in merged.values():
+        one.relation = one.relation if (one.layer, one.feature) in sensible else None
     return sorted(merged.values(), key=lambda one: (-one.score, one.layer, one.feature))
+
+
+# Those of some features whose label is a user's own, or is from probes and their target one of the relation's.
+_SENSIBLE = """
+SELECT f.layer, f.feature
+FROM json_each(?) AS wanted CROSS JOIN features AS f ON f.layer = wanted.value ->> 0 AND f.feature = wanted.value ->> 1
+WHERE coalesce(f.label_source, 'user') NOT IN ('probe', 'cluster', 'pattern')
+OR f.label_source = 'probe' AND EXISTS (
+  SELECT 1 FROM json_each(wanted.value, '$[2]') AS target
+  WHERE EXISTS (SELECT 1 FROM facts WHERE facts.target = target.value AND facts.relation = f.relation)
+  OR EXISTS (SELECT 1 FROM edge_records AS e WHERE e.target = target.value AND e.relation = f.relation))
+"""
+
+
+def _sensible(session: Session, found: list[Association]) -> set[tuple[int, int]]:
+    """The places of associations whose relation goes with their target."""
+    labelled = [one for one in found if one.relation is not None]
+    places = [[one.layer, one.feature, spellings(one.target)] for one in labelled]
+    confirmed = set(fetch(session.db, _SENSIBLE, (json.dumps(places),))) if places else set()
+    return confirmed | {(one.layer, one.feature) for one in labelled} & session.live.operations.keys()
 
 
 def standing_out(session: Session, residual: Floats, gate_norms: dict[int, float]) -> tuple[Ids, Ids, Scores]:

@@ -1,6 +1,6 @@
 """describe(): what is known of an entity: edges that running the model has shown, then associations of its weights.
 
-An entity that was never probed is asked about on the spot where the file was (``live``). What weights alone say is
+What an entity was never asked about, and others were, it is asked on the spot (``live``). What weights alone say is
 marked ``static`` and has no confidence.
 """
 
@@ -23,6 +23,8 @@ Row = tuple[Any, ...]
 Place = tuple[int | None, int | None, float | None, list[int], int]  # layer, feature, score, layers, hits
 
 BRIEF, USUAL = 10, 50  # rows
+FEW = 10  # associations beside edges
+FAINT = 0.1  # confidence of edges that only all rows show
 BANDS = ("syntax", "knowledge", "output", "all")
 DETAILS = ("brief", "verbose", "raw")
 
@@ -41,8 +43,9 @@ def describe(
     Without ``band`` (syntax, knowledge, output or all) and layers there are all edges, and associations of all layers
     but syntax, where words rather than things are told apart. With them, an edge is there when features of those layers
     wrote it, the strongest of them beside it; so are edges that no layer is known of. ``relations_only`` leaves
-    associations out unless their feature has a relation. ``detail`` is brief (10 rows), verbose (all rows) or raw (all,
-    one for each feature); without it there are 50 rows.
+    associations without a relation out. ``detail`` is brief (10 rows), verbose (all rows) or raw (all, one for each
+    feature); without it there are 50 rows, ten of them associations where there are edges. Neither shows edges that the
+    model is hardly sure of, of less confidence than 0.1.
 
     Columns: relation, target, score (an edge's: what the feature adds to the target's logit; an association's: gate·x),
     layer, feature (the strongest's), layers (JSON), hits (features), also (the feature's other words, JSON), band,
@@ -64,11 +67,13 @@ def describe(
     ids = mention(session, entity, "entity")
     most = {None: USUAL, "brief": BRIEF}.get(detail)
     edges = _edges(session, entity)
+    if most is not None:
+        edges = [edge for edge in edges if edge.confidence is None or edge.confidence >= FAINT]
     shown = _as_they_are(session, edges[:most]) if usual and detail != "raw" else None
     if shown is None:
         everywhere = usual or band == "all"
         shown = list(_in_layers(session, edges, None if everywhere else wanted, each=detail == "raw"))[:most]
-    left = None if most is None else most - len(shown)
+    left = None if most is None else min(most - len(shown), FEW if shown else most)
     found = []
     if left != 0:
         found = associations(session, entity, ids, {n: about[n][1] for n in wanted}, merge=detail != "raw")
@@ -100,11 +105,12 @@ def _also(tokens: dict[Feature, list[str]], target: str, layer: int | None, feat
 
 
 def _edges(session: Session, entity: str) -> list[Edge]:
-    """What is confirmed of an entity, surest first; one that was never asked about is asked about now."""
-    edges, asked = known.edges(session, entity)
-    if asked:
+    """What is confirmed of an entity, surest first; what it was never asked about is asked now."""
+    edges, name = known.edges(session, entity)
+    relations = known.unasked(session, [name] if edges else known.spellings(name))
+    if not relations:
         return edges
-    found = live.ask(session, entity.strip())
+    found = live.ask(session, name, relations)
     if found is None:
         return known.edges(session, entity)[0]
     return sorted([*edges, *found], key=lambda edge: (edge.confidence is None, -(edge.confidence or 0)))

@@ -31,7 +31,12 @@ ORDER BY (
   SELECT count(*) FROM edge_records AS e WHERE e.entity COLLATE NOCASE = aliases.name AND e.source <> 'static'
 ) DESC, name LIMIT 1
 """
-_PROBED = "SELECT 1 FROM probes WHERE entity IN (SELECT value FROM json_each(?)) LIMIT 1"
+_UNASKED = """
+SELECT relation FROM relation_domains WHERE relation NOT IN (
+  SELECT relation FROM probes WHERE entity IN (SELECT value FROM json_each(?1))
+  UNION SELECT relation FROM not_asked WHERE entity IN (SELECT value FROM json_each(?1)))
+AND EXISTS (SELECT 1 FROM relation_templates AS t WHERE t.relation = relation_domains.relation) ORDER BY relation
+"""
 _SUMMARY = """
 SELECT v.edge_id, count(*), json_group_array(DISTINCT v.layer)
 FROM json_each(?) AS wanted CROSS JOIN edge_evidence AS v ON v.edge_id = wanted.value AND v.head = 0
@@ -68,8 +73,8 @@ def spellings(entity: str) -> list[str]:
     return list(dict.fromkeys((name, name.lower(), name.upper(), name.title(), name.capitalize())))
 
 
-def edges(session: Session, entity: str) -> tuple[list[Edge], bool]:
-    """The edges of an entity, surest first, and whether it was ever asked about."""
+def edges(session: Session, entity: str) -> tuple[list[Edge], str]:
+    """The edges of an entity, surest first, and the name that the file has for it: as given, where it has none."""
     names = spellings(entity)
     found = _edges(session, names)
     if not found:
@@ -79,10 +84,16 @@ def edges(session: Session, entity: str) -> tuple[list[Edge], bool]:
     by_name: dict[str, list[Edge]] = {}
     for name, edge in found:
         by_name.setdefault(name, []).append(edge)
+    if len(by_name) == 1:
+        ((name, chosen),) = by_name.items()
+        return chosen, name
     exact = by_name.get(names[0])
-    chosen = exact if exact is not None else [edge for several in by_name.values() for edge in several]
-    probed = any(edge.source == "probe" for edge in chosen)
-    return chosen, probed or bool(fetch(session.db, _PROBED, (json.dumps(names),)))
+    return exact if exact is not None else [edge for several in by_name.values() for edge in several], names[0]
+
+
+def unasked(session: Session, names: Sequence[str]) -> list[str]:
+    """The relations with wordings that an entity may be asked about, and was not under any of its names."""
+    return [relation for (relation,) in fetch(session.db, _UNASKED, (json.dumps(names),))]
 
 
 def _edges(session: Session, names: Sequence[str]) -> list[tuple[str, Edge]]:

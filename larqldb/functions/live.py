@@ -1,4 +1,4 @@
-"""Asking the model about an entity that was never probed, in the middle of a statement that reads.
+"""Asking the model about an entity in relations it was never asked about, in the middle of a statement that reads.
 
 What it says is stored as a probe would store it, so that it is asked once, where that does nobody harm:
 
@@ -14,6 +14,7 @@ What is not stored is remembered by the connection until the file changes. The s
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -22,7 +23,6 @@ import apsw
 
 from larqldb.errors import BadPrompt, MissingPart
 from larqldb.functions.known import Edge
-from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
@@ -34,26 +34,25 @@ _Remembered = OrderedDict[tuple[object, ...], list[Edge]]
 _remembered: WeakKeyDictionary[Session, _Remembered] = WeakKeyDictionary()
 
 
-def ask(session: Session, entity: str) -> list[Edge] | None:
-    """What the model says of an entity in the wordings of the relations that make sense of it, surest first.
+def ask(session: Session, entity: str, relations: Sequence[str]) -> list[Edge] | None:
+    """What the model says of an entity in the wordings of those of some relations that make sense of it, surest first.
 
-    None where it is stored now, to be read like what a probe found. Empty in files that were never probed, which hold
-    no wordings known to work, in those that do not hold the network, on connections that walk, which never have all of
-    it in memory, and for names that the model cannot read.
+    None where it is stored now, to be read like what a probe found. Empty where the file does not hold the network, on
+    connections that walk, which never have all of it in memory, and for names that the model cannot read.
     """
-    if session.walking.asked is not None or not fetch(session.db, "SELECT 1 FROM relation_domains LIMIT 1"):
+    if session.walking.asked is not None:
         return []
-    from larqldb.knowledge.live import ask_entity  # knowledge stands above functions: only this needs it
+    from larqldb.knowledge.live import ask_about  # knowledge stands above functions: only this needs it
 
     remembered = _remembered.setdefault(session, OrderedDict())
     key = _key(session, entity)
     if key in remembered and not session.runner.is_changed:
         return remembered[key]
     try:
-        found = ask_entity(session, entity)
+        found = ask_about(session, entity, relations)
     except (BadPrompt, MissingPart):
         return []
-    if found and _store(session, entity, found):
+    if _store(session, entity, found):
         return None
     answer = sorted((edge for each in found for edge in _edges(each)), key=lambda edge: -(edge.confidence or 0))
     if not session.runner.is_changed:

@@ -9,11 +9,12 @@ store(session, "Portugal", found_all)                        # as a probe would 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from larqldb.knowledge import records
+from larqldb.knowledge.answers import key
 from larqldb.knowledge.ask import Answer, Asker, ask_all
 from larqldb.knowledge.calibrate import calibration
 from larqldb.knowledge.domains import Domains
@@ -65,36 +66,66 @@ def ask_entity(
     relations without any. The most confident relation comes first. Raises MissingPart where the vindex does not hold
     the network, BadPrompt for an entity without tokens or longer than the model's context.
     """
+    kept = _ready(session, entity)
+    if relations is None:
+        if not fetch(session.db, "SELECT 1 FROM relation_domains LIMIT 1"):
+            return []
+        relations = [name for name, belongs in kept.domains.belongs(entity).items() if belongs]
+    found = (_ask(session, kept, entity, relation, least, wordings) for relation in relations)
+    return sorted((each for each in found if each.edges), key=lambda each: -each.edges[0][1])
+
+
+def ask_about(session: Session, entity: str, relations: Sequence[str]) -> list[Found]:
+    """What is to be stored of an entity and each of some relations: answers, where the entity belongs to what it is of.
+
+    Edges are as of ``ask_entity``, but for answers that repeat the name asked about, in relations where no fact does:
+    these are what a model says that has none. Raises MissingPart and BadPrompt as that does.
+    """
+    kept, made = _ready(session, entity), []
+    belongs = kept.domains.belongs(entity)
+    for relation in relations:
+        if not belongs.get(relation):
+            made.append(Found(relation, {}, ()))
+            continue
+        found = _ask(session, kept, entity, relation, LEAST, WORDINGS)
+        names = {key(entity), *key(entity).split()}
+        if not fetch(session.db, "SELECT 1 FROM facts WHERE relation = ? AND target = entity LIMIT 1", (relation,)):
+            found = replace(found, edges=tuple(each for each in found.edges if key(each[0].target) not in names))
+        made.append(found)
+    return made
+
+
+def _ready(session: Session, entity: str) -> _Kept:
+    """What asking about an entity needs."""
     session.require("inference", "asking the model", "attention weights and feature vectors of all layers")
     check_entity(session.tokenizer, entity)
     kept = _kept.get(session)
     if kept is None:
         kept = _kept[session] = _Kept(session)
-    if relations is None:
-        if not fetch(session.db, "SELECT 1 FROM relation_domains LIMIT 1"):
-            return []
-        relations = [name for name, belongs in kept.domains.belongs(entity).items() if belongs]
-    sure, made = calibration(session.db), []
-    for relation in relations:
-        known = records.templates_of(session.db, relation)
-        if not known:
-            continue
-        some = known[:: -(-len(known) // wordings)]
+    return kept
+
+
+def _ask(session: Session, kept: _Kept, entity: str, relation: str, least: float, wordings: int) -> Found:
+    """What some wordings of a relation say of an entity: nothing where it has none."""
+    known = records.templates_of(session.db, relation)
+    some = known[:: -(-len(known) // wordings)] if known else []
+    if some:
         check_lengths(session, some, [entity])
-        answers = ask_all(session, kept.asker, some, [entity])[entity]
-        spellings = records.spellings(session.db, relation, entity)
-        found = edges(list(answers.values()), kept.asker.parts, spellings)
-        rated = [(edge, sure.of(edge.support)) for edge in found]
-        held = sorted((each for each in rated if each[1] >= least), key=lambda each: -each[1])
-        if held:
-            made.append(Found(relation, answers, tuple(held)))
-    return sorted(made, key=lambda found: -found.edges[0][1])
+    answers = ask_all(session, kept.asker, some, [entity])[entity]
+    spellings, sure = records.spellings(session.db, relation, entity), calibration(session.db)
+    rated = [(edge, sure.of(edge.support)) for edge in edges(list(answers.values()), kept.asker.parts, spellings)]
+    held = sorted((each for each in rated if each[1] >= least), key=lambda each: -each[1])
+    return Found(relation, answers, tuple(held))
 
 
 def store(session: Session, entity: str, found: Iterable[Found]) -> None:
-    """Write what ``ask_entity`` found, in place of what was known of the entity and these relations.
+    """Write what ``ask_entity`` or ``ask_about`` found, in place of what was known of the entity and these relations.
 
-    The caller holds the transaction; the database must be writable.
+    A relation without answers is one that the entity is not to be asked about again. The caller holds the transaction;
+    the database must be writable.
     """
     for each in found:
-        records.write_entity(session.db, each.relation, entity, each.answers, each.edges)
+        if each.answers:
+            records.write_entity(session.db, each.relation, entity, each.answers, each.edges)
+        else:
+            session.db.execute("INSERT OR IGNORE INTO not_asked VALUES (?, ?)", (entity, each.relation))

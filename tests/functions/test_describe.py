@@ -321,12 +321,19 @@ class TestNames:
         edge(conn, "Gelb", "is", "a name", 0.5)
         assert [row[0] for row in known(describe(conn, "gelb"))] == ["a name"]
 
+    def test_what_was_not_asked_is_looked_up_by_indexes(self, conn: larqldb.Connection) -> None:
+        plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {known_module._UNASKED}", ("[]",))]
+        for table in ("probes", "not_asked"):
+            assert any(step.startswith(f"SEARCH {table} USING") for step in plan)
+        assert {step for step in plan if step.startswith("SCAN") and "json_each" not in step} == {
+            "SCAN relation_domains"
+        }
+
     @pytest.mark.parametrize(
         ("sql", "index"),
         [
             (known_module._EDGES, "edge_records_by_name"),
             (known_module._ALIASES, "edge_records_by_name"),
-            (known_module._PROBED, "probes_by_entity"),
             ("SELECT entity FROM edges WHERE relation = 'capital' AND target = ?", "edge_records_by_target"),
             ("SELECT subject FROM model_graph WHERE object = ?", "edge_records_by_target"),
         ],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -40,6 +41,7 @@ def make_probed(path: Path) -> None:
         for relation in ("river", "capital"):
             connection.execute("INSERT INTO relations VALUES (?, NULL, 'test')", (relation,))
             connection.execute("INSERT INTO relation_domains VALUES (?, 2, x'', 0)", (relation,))
+            connection.execute("INSERT INTO relation_templates VALUES (?, '{entity}:')", (relation,))
     connection.close()
 
 
@@ -48,10 +50,12 @@ class Model:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.relations: list[Sequence[str]] = []
         self.says: list[Found] | BaseException = SAID
 
-    def __call__(self, session: object, entity: str) -> list[Found]:
+    def __call__(self, session: object, entity: str, relations: Sequence[str]) -> list[Found]:
         self.asked.append(entity)
+        self.relations.append(relations)
         if isinstance(self.says, BaseException):
             raise self.says
         return self.says
@@ -60,7 +64,7 @@ class Model:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Model:
     model = Model()
-    monkeypatch.setattr(live, "ask_entity", model)
+    monkeypatch.setattr(live, "ask_about", model)
     return model
 
 
@@ -285,10 +289,33 @@ def test_what_the_model_cannot_read_is_described_by_its_weights(conn: larqldb.Co
     assert describe(conn) == []
 
 
-def test_a_model_that_says_nothing_is_not_asked_again(conn: larqldb.Connection, model: Model) -> None:
-    model.says = []
-    assert describe(conn) == describe(conn) == []
+def test_a_model_that_says_nothing_is_not_asked_again(probed: Path, model: Model) -> None:
+    """Neither what it has no answer to, nor what makes no sense of the entity."""
+    model.says = [replace(SAID[0], edges=()), Found("capital", {}, ())]
+    for _ in range(2):
+        with larqldb.connect(probed) as connection:
+            assert describe(connection) == describe(connection) == []
+            assert connection.execute("SELECT * FROM not_asked").fetchall() == [("Portugal", "capital")]
+            assert connection.execute("SELECT relation, answer FROM probes").fetchall() == [("river", "Tagus")]
+        connection.close()
     assert model.asked == ["Portugal"]
+
+
+def test_what_was_probed_is_asked_about_the_rest(conn: larqldb.Connection, model: Model) -> None:
+    """By the name that the file has for it, and what was there stays."""
+    for name, answers in (("Portugal", {"{entity}:": Answer("Lisbon", 0.9, None)}), ("Spain", {})):
+        live.store(conn.session, name, [Found("capital", answers, ())])
+    conn.execute(
+        "INSERT INTO edge_records (entity, relation, target, confidence, source) "
+        "VALUES ('Portugal', 'capital', 'Lisbon', 0.8, 'probe')"
+    )
+    conn.commit()
+    model.says = SAID[:1]
+    for _ in range(2):
+        assert [(row[0], row[-2]) for row in describe(conn, "PORTUGAL")] == [("river", 0.9), ("capital", 0.8)]
+        assert [row[0] for row in describe(conn, "Spain")] == ["river"]
+    assert model.asked == ["Portugal", "Spain"]
+    assert model.relations == [["river"], ["river"]]
 
 
 def test_an_interruption_ends_it_and_leaves_no_transaction(

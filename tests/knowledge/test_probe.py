@@ -11,7 +11,8 @@ import larqldb
 from larqldb.errors import BadFacts, BadPrompt, MissingPart, OperationalError, ProgrammingError
 from larqldb.knowledge.answers import finished, key
 from larqldb.knowledge.ask import PROBABLE, Asker
-from larqldb.knowledge.live import ask_entity, store
+from larqldb.knowledge.domains import Domains
+from larqldb.knowledge.live import ask_about, ask_entity, store
 from larqldb.knowledge.probe import Request, builtin_requests, run
 from larqldb.knowledge.wordings import prompt
 from larqldb.storage.database import open_database
@@ -297,6 +298,23 @@ def test_asking_live(probed):
             "SELECT target, confidence FROM edge_records WHERE entity = 'Spain' AND source = 'probe' ORDER BY edge_id"
         ).fetchall()
     assert stored == [(edge.target, confidence) for edge, confidence in found.edges]
+
+
+def test_asking_about_what_makes_sense(probed, monkeypatch):
+    probe(probed, relation="river", facts={"France": "Seine"}, entities=["Spain"])
+    monkeypatch.setattr(Domains, "belongs", lambda self, entity: {"capital": True, "river": entity == "Rhine"})
+    monkeypatch.setattr("larqldb.knowledge.live.LEAST", 0)
+    with closing(larqldb.connect(probed)) as connection:
+        session = connection.session
+        capital, river = ask_about(session, "Rome", ["capital", "river"])
+        assert set(capital.answers) == set(TEMPLATES)
+        assert {edge.target for edge, _ in capital.edges} >= {a.text for a in capital.answers.values() if a.text}
+        assert (river.answers, river.edges) == ({}, ())
+        echo, _ = capital.edges[0]
+        (again,) = ask_about(session, echo.target, ["capital"])
+        assert key(echo.target) not in {key(edge.target) for edge, _ in again.edges}
+        store(session, "Rome", [capital, river])
+        assert connection.execute("SELECT * FROM not_asked").fetchall() == [("Rome", "river")]
 
 
 def test_live_answers_are_those_of_a_probe(probed, tmp_path):
