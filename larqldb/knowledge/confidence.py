@@ -35,9 +35,9 @@ STEPS = 100
 ENTITIES = 100  # of a relation that are enough to fit on
 SMALL = (1, 2)  # how many of the other wordings support a target, besides all of them
 # Weights of ``_columns`` and ``half`` where nothing was probed, and how many answers they count as much as: what came
-# out for SmolLM2-135M-Instruct and Gemma 3 270M on thirty relations, with all their wordings and with two to four.
-PRIOR = (-2.5, 2.65, 4.6, 0.1)
-PRIOR_HALF = 0.75
+# out for SmolLM2-135M-Instruct and Gemma 3 270M on ten built-in relations of twenty entities.
+PRIOR = (-3.5, 1.2, 4.5, 3.7)
+PRIOR_HALF = 0.8
 PRIOR_COUNT = 20
 PRECISE = (
     0.93  # more than the 0.9 that is promised: new wordings differ more from the old than the old among each other
@@ -96,14 +96,15 @@ def fit(relations: Mapping[str, Sequence[Answers]]) -> tuple[Confidence, list[Bi
     came_true, whole = (
         np.concatenate(each) for each in zip(*((one.came_true, one.whole) for one in held), strict=True)
     )
-    by_others = [_regression([*held[:place], *held[place + 1 :]]) for place in range(len(held))]
+    weights = _regression(held, np.array(PRIOR))
+    by_others = [_regression([*held[:place], *held[place + 1 :]], weights) for place in range(len(held))]
     half = _half(
-        np.concatenate([_sigmoid(each.columns @ weights) for each, weights in zip(held, by_others, strict=True)]),
+        np.concatenate([_sigmoid(each.columns @ others) for each, others in zip(held, by_others, strict=True)]),
         came_true,
     )
-    sure = [Confidence(tuple(weights.tolist()), half) for weights in by_others]
+    sure = [Confidence(tuple(others.tolist()), half) for others in by_others]
     rated = np.concatenate([each_sure.rate(each.columns) for each_sure, each in zip(sure, held, strict=True)])
-    return Confidence(tuple(_regression(held).tolist()), half), _bins(rated[whole], came_true[whole])
+    return Confidence(tuple(weights.tolist()), half), _bins(rated[whole], came_true[whole])
 
 
 def _half(chance: NDArray[np.float64], came_true: NDArray[np.bool_]) -> float:
@@ -146,18 +147,19 @@ def _hold(entities: Sequence[Answers]) -> _Held:
 def _columns(support: Support) -> tuple[float, ...]:
     """What the regression reads: a constant, and three numbers of at most 1.
 
-    One wording that is not given counts among those asked: two of two that agree say less than six of six.
+    One wording that is not given counts among those asked: two of two that agree say less than six of six. Of edges
+    from a single wording that are rated one half or more, 89 and 95 % come true on another (SmolLM2, Gemma 3).
     """
     known = support.wordings / (support.wordings + 1)
-    return 1.0, support.agreement * known, support.probability, support.share
+    return 1.0, support.agreement * known, support.probability, support.share * known
 
 
-def _regression(held: Sequence[_Held]) -> NDArray[np.float64]:
-    """Weights of a logistic regression drawn towards PRIOR, by Newton's method: float64 [4]."""
+def _regression(held: Sequence[_Held], start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of a logistic regression drawn towards PRIOR, by Newton's method from ``start`` on: float64 [4]."""
     prior = np.array(PRIOR)
-    weights = prior.copy()
     if not held:
-        return weights
+        return prior
+    weights = start
     x = np.concatenate([each.columns for each in held])
     y = np.concatenate([each.came_true for each in held])
     for _ in range(STEPS):

@@ -61,14 +61,17 @@ def model(name: str, *arguments: str) -> Path:
     return Path(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
 
 
-def save(script: str, figures: list[Figure]) -> None:
-    """Write a script's figures with the machine, the versions and the commit they were measured on."""
+def save(script: str, figures: list[Figure], *, keep: bool = False) -> None:
+    """Write a script's figures with the machine, the versions and the commit they were measured on.
+
+    With ``keep`` figures that the file holds and that were not measured now stay, each with its own commit.
+    """
     import apsw
     import numpy
     import onnxruntime
 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
-    result = {
+    result: dict[str, Any] = {
         "script": Path(script).name,
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "versions": {
@@ -78,10 +81,15 @@ def save(script: str, figures: list[Figure]) -> None:
             "sqlite": apsw.sqlite_lib_version(),
         },
         "commit": commit.stdout.strip(),
-        "figures": [asdict(figure) for figure in figures],
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{Path(script).stem}.json"
+    made = {figure.figure: asdict(figure) for figure in figures}
+    if keep and path.exists():
+        old = json.loads(path.read_text())
+        before = {each["figure"]: {"commit": old["commit"], **each} for each in old["figures"]}
+        made = before | made
+    result["figures"] = list(made.values())
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     for figure in figures:
         print(f"{figure.figure}: {figure.value:.4g} {figure.unit} ({figure.bar})")

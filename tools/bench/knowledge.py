@@ -13,14 +13,15 @@ the measurements: where a model is in doubt, much changes its answer. The relati
 ranking of parts was chosen (capital, element_symbol, past_tense).
 
 Run it with the paths of vindexes of SmolLM2 and Gemma 3, or without any: it makes them. They are copied, not changed.
+With ``--only`` and some of speed, wordings and evidence, only those figures are measured; the others stay as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ from larqldb.knowledge.ask import Answer, Asker, ask_all
 from larqldb.knowledge.confidence import fit
 from larqldb.knowledge.evidence import Evidence
 from larqldb.knowledge.probe import Request, run
-from larqldb.knowledge.support import supports
+from larqldb.knowledge.support import Given, supports
 from larqldb.knowledge.together import Together
 from larqldb.knowledge.wordings import LONGEST, SLOT, prompt, templates, with_examples
 from larqldb.model.interventions import Scale, changed
@@ -113,9 +114,9 @@ def held_out(session: Session) -> dict[str, dict[str, Any]]:
     seen: dict[str, list[tuple[list[tuple[float, bool]], bool | None]]] = {}
     for name, (relation, answers) in asked.items():
         for left in relation.wordings:
-            sure, _ = fit({other: _pairs(*asked[other], left if other == name else None) for other in asked})
+            sure, _ = fit({other: _given(*asked[other], left if other == name else None) for other in asked})
             for entity, given in answers.items():
-                found = supports([(a.text, a.probability) for wording, a in given.items() if wording != left])
+                found = supports([answer.given for wording, answer in given.items() if wording != left])
                 answer = given[left].text
                 rated = [(sure.of(support), same == key(answer)) for same, support in found.items()]
                 known = key(answer) in found if matches(answer, relation.right[entity]) else None
@@ -123,11 +124,9 @@ def held_out(session: Session) -> dict[str, dict[str, Any]]:
     return {name: _summary(entries) for name, entries in seen.items()}
 
 
-def _pairs(
-    relation: Relation, answers: dict[str, dict[str, Answer]], without: str | None
-) -> list[list[tuple[str, float]]]:
+def _given(relation: Relation, answers: dict[str, dict[str, Answer]], without: str | None) -> list[dict[str, Given]]:
     wordings = [wording for wording in relation.wordings if wording != without]
-    return [[(given[wording].text, given[wording].probability) for wording in wordings] for given in answers.values()]
+    return [{wording: given[wording].given for wording in wordings} for given in answers.values()]
 
 
 def _summary(entries: list[tuple[list[tuple[float, bool]], bool | None]]) -> dict[str, Any]:
@@ -297,15 +296,20 @@ def _by_infer(connection: larqldb.Connection, text: str) -> str:
     return ""
 
 
-def figures(title: str, path: Path) -> Iterator[Figure]:
-    """All figures of a model."""
+def figures_of_speed(title: str, path: Path) -> Iterator[Figure]:
+    """How fast a model is asked."""
     with closing(larqldb.connect(path, cache_mb=1024)) as connection:
         timed = speed(connection)
-        found = held_out(connection.session)
     ratio = timed["facts_per_second"] / timed["infer_facts_per_second"]
     yield Figure(
         f"{title}: facts probed a second, over one INFER after the other", ratio, "times", "≥ 4, go for 10", timed
     )
+
+
+def figures_of_wordings(title: str, path: Path) -> Iterator[Figure]:
+    """What edges say of a wording left out."""
+    with closing(larqldb.connect(path, cache_mb=1024)) as connection:
+        found = held_out(connection.session)
     for name, data in (("LRE", "LRE relations"), ("ParaRel", "ParaRel relations"), ("own", "built-in relations")):
         if name not in found:
             continue
@@ -319,6 +323,10 @@ def figures(title: str, path: Path) -> Iterator[Figure]:
             "share", "≥ 0.9, go for 0.97",
         )  # fmt: skip
         yield Figure(f"{title}, {data}: expected calibration error", each["calibration_error"], "share", "≤ 0.1")
+
+
+def figures_of_evidence(title: str, path: Path) -> Iterator[Figure]:
+    """What becomes of answers without their evidence."""
     zeroed = evidence(path)
     yield Figure(
         f"{title}: edges rated 0.5 or more whose answer changes without the parts that decide it (at most {STRONGEST})",
@@ -332,6 +340,10 @@ def figures(title: str, path: Path) -> Iterator[Figure]:
     )  # fmt: skip
 
 
+MODELS = {"SmolLM2": "smollm2", "Gemma 3": "gemma3"}
+PARTS = {"speed": figures_of_speed, "wordings": figures_of_wordings, "evidence": figures_of_evidence}
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line]
 
@@ -342,20 +354,22 @@ def _unescaped(text: str) -> str:
 
 
 def main() -> None:
-    names = {"SmolLM2": "smollm2", "Gemma 3": "gemma3"}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("vindexes", nargs="*", type=Path)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    chosen = parser.parse_args()
     found: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
-        for place, (title, name) in enumerate(names.items()):
+        for (title, name), given in zip(MODELS.items(), chosen.vindexes or [None] * len(MODELS), strict=False):
             path = Path(folder) / f"{name}.vindex"
-            if len(sys.argv) > 1 + place:
-                shutil.copyfile(sys.argv[1 + place], path)
-            elif len(sys.argv) > 1:
-                continue
+            if given:
+                shutil.copyfile(given, path)
             else:
                 in_a_process("import sys, larqldb; larqldb.extract(*sys.argv[1:]); result = {}", model(name), path)
-            found += figures(title, path)
+            for part in chosen.only:
+                found += PARTS[part](title, path)
             path.unlink()
-    save(__file__, found)
+    save(__file__, found, keep=True)
 
 
 if __name__ == "__main__":
