@@ -53,11 +53,6 @@ def _base(source: str) -> list[str]:
 
 def _changes(model: BakedModel) -> list[str]:
     found = []
-    if model.grown:
-        found.append(
-            f"Layers have {model.network.ffn:,} features, {model.network.ffn - model.base.ffn} more than the base's "
-            f"{model.base.ffn:,}; those that no edit needs are zeros."
-        )
     for layer, slots in model.slots.items():
         parts = [f"{len(slots.places)} features added"] if slots.places else []
         parts += [f"{len(slots.emptied)} of its own taken away"] if slots.emptied else []

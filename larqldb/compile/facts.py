@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from larqldb.storage.edits import InsertedFact
 
 EXACT = "its numbers are written as they are"
-ANSWERED, LOST, UNANSWERED = "answered after rounding", "lost in rounding", "not what the vindex answers either"
+ANSWERED, UNANSWERED = "answered after rounding", "not what the vindex answers either"
+LOST = "lost in rounding to {}: a finer type may keep it, and so may another edit"
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ def settle(session: Session, model: BakedModel, encoding: Encoding) -> tuple[Enc
     live: list[tuple[float, bool]] | None = None
     outcomes = []
     for number, (fact, (probability, answers)) in enumerate(zip(facts, found, strict=True)):
-        note = ANSWERED if answers else LOST
+        note = ANSWERED
         if answers and not tried[0][1][number][1]:
             note = f"{ANSWERED}; its layer is kept in {chosen.finer[edited[0]]}, because {encoding.wanted} loses it"
         if not answers:
             live = live or ask(session.runner)
-            note = LOST if live[number][1] else UNANSWERED
+            note = LOST.format(encoding.wanted) if live[number][1] else UNANSWERED
         outcomes.append(_outcome(fact, probability, answers, note))
     return chosen, outcomes
 

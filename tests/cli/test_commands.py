@@ -291,3 +291,15 @@ def test_a_file_in_a_read_only_place(tiny_vindex):
         assert [file.name for file in folder.iterdir()] == ["x.vindex"]
     finally:
         folder.chmod(0o755)
+
+
+def test_compile(larqldb, tiny_vindex, tmp_path):
+    code, out, err = larqldb("compile", str(tiny_vindex), "-o", str(tmp_path / "m.gguf"), "--quant", "f16", "--json")
+    assert code == 0, err
+    (row,) = json.loads(out)
+    assert (row["what"], row["where"], row["bytes"]) == (
+        "model", str(tmp_path / "m.gguf"), (tmp_path / "m.gguf").stat().st_size,
+    )  # fmt: skip
+    code, _, err = larqldb("compile", str(tiny_vindex), "-o", str(tmp_path / "m.gguf"))
+    assert code == 1
+    assert "exists already" in err

@@ -96,7 +96,7 @@ def test_the_card_says_what_was_edited(tiny, tmp_path):
     rows = compile_model(tiny.session, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| Atlantis | capital | Par\\|is \\# no heading | 4 |" in card
-    assert "Layers have 96 features, 29 more than the base's 67" in card
+    assert "Layers have 96 features instead of 67." in card
     assert "Layer 0: 1 of its own taken away." in card
     assert [row[:3] for row in rows if row.what == "fact"] == [("fact", "Atlantis capital Par|is\n# no heading", None)]
 

@@ -1,0 +1,145 @@
+"""Compiling: time over copying the bytes, peak memory, and how far the result is from the live edited vindex.
+
+    python tools/bench/compile.py --torch PYTHON --llama PYTHON
+
+``--torch`` is a Python that has torch and transformers, ``--llama`` one that has xllamacpp; larqldb runs in the Python
+this is started with. Compiling and copying what it wrote take turns, both until the bytes are on disk. KL is between
+the vindex with an inserted fact and the compiled model, on the fact's wordings and the texts of
+tools/golden_prompts.py: in transformers after every token, in llama.cpp after the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from common import ROOT, Figure, in_a_process, model, save
+
+sys.path += [str(ROOT), str(ROOT / "tools")]
+
+from golden_prompts import PROMPTS
+from others import ask, divergence
+
+import larqldb
+from larqldb.edit.asking import asking
+from larqldb.model.observe import log_probabilities
+
+FACT = ("Atlantis", "capital", "Poseidon")
+KEPT = "The capital of France is"
+COMPILE = """
+import sys, time, larqldb
+connection = larqldb.connect(sys.argv[1], read_only=True)
+start = time.perf_counter()
+rows = connection.execute(f'COMPILE CURRENT INTO MODEL ? {sys.argv[3]}', (sys.argv[2],)).fetchall()
+result = {'seconds': time.perf_counter() - start, 'bytes': rows[0][3]}
+"""
+SIZES = """
+import math, json, sys, larqldb
+tensors = larqldb.connect(sys.argv[1], read_only=True).execute('SELECT layer, dtype, shape FROM tensors').fetchall()
+sizes = [(layer, math.prod(json.loads(shape)) * (4 if dtype == 'F32' else 2)) for layer, dtype, shape in tensors]
+result = {'layer': sum(size for layer, size in sizes if layer == 0), 'largest': max(size for _, size in sizes)}
+"""
+TEXTS = 24  # of the golden prompts that are compared
+
+
+def copied(source: Path, target: Path) -> float:
+    """Seconds to copy a folder's files and have them on disk."""
+    start = time.perf_counter()
+    target.mkdir()
+    for file in source.iterdir():
+        shutil.copyfile(file, target / file.name)
+        handle = os.open(target / file.name, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+    return time.perf_counter() - start
+
+
+def speed(title: str, vindex: Path, folder: Path, rounds: int) -> list[Figure]:
+    runs, copies = [], []
+    for number in range(rounds):
+        out, copy = folder / f"out{number}", folder / f"copy{number}"
+        runs.append(in_a_process(COMPILE, vindex, out, ""))
+        copies.append(copied(out, copy))
+        shutil.rmtree(out)
+        shutil.rmtree(copy)
+    seconds, copying = (statistics.median(each) for each in ([run["seconds"] for run in runs], copies))
+    sizes = in_a_process(SIZES, vindex)
+    bound = (sizes["layer"] + sizes["largest"]) / 2**20 + 300
+    peak = max(run["peak_mb"] for run in runs)
+    return [
+        Figure(
+            f"Compile {title} to safetensors: time over copying the bytes", seconds / copying, "ratio",
+            "≤ 2, go for 1.2", {"compile_s": seconds, "copy_s": copying, "bytes": runs[0]["bytes"], "rounds": rounds},
+        ),
+        Figure(
+            f"Compile {title} to safetensors: peak memory over one layer + the largest tensor + 300 MB", peak / bound,
+            "ratio", "≤ 1.0", {"peak_mb": peak, "bound_mb": bound},
+        ),
+    ]  # fmt: skip
+
+
+def fidelity(title: str, vindex: Path, folder: Path, torch: str, llama: str) -> list[Figure]:
+    with closing(larqldb.connect(vindex)) as connection:
+        connection.execute("INSERT INTO EDGES (entity, relation, target) VALUES (?, ?, ?)", FACT)
+        session = connection.session
+        wordings = asking(session.db, FACT[0], FACT[1]).prompts
+        ids = [session.tokenizer.encode(text) for text in (*wordings, KEPT, *PROMPTS[:TEXTS])]
+        live = [log_probabilities(session.runner.all_logits(each)).astype(np.float32) for each in ids]
+        target = session.tokenizer.encode(f" {FACT[2]}", special=False)[0]
+        found = []
+        for target_name, clauses, program, python, bar in (
+            ("model", "QUANT F32", "transformers", torch, "≤ 1e-6"),
+            ("model.gguf", "QUANT F32", "llama", llama, "reported"),
+            ("f16.gguf", "QUANT F16", "llama", llama, "reported"),
+            ("q8_0.gguf", "QUANT Q8_0", "llama", llama, "≤ 0.01"),
+        ):
+            out = folder / target_name
+            rows = connection.execute(f"COMPILE CURRENT INTO MODEL ? {clauses}", (str(out),)).fetchall()
+            others = ask(python, program, out, ids)
+            kl = np.concatenate(
+                [divergence(one[-len(other) :], other) for one, other in zip(live, others, strict=True)]
+            )
+            answers = [int(other[-1].argmax()) for other in others[: len(wordings) + 1]]
+            measured = {
+                "positions": len(kl), "largest": float(kl.max()), "says the fact": answers[0] == target,
+                "keeps Paris": answers[-1] == int(live[len(wordings)][-1].argmax()), "bytes": rows[0][3],
+            }  # fmt: skip
+            name = "transformers" if program == "transformers" else "llama.cpp"
+            kind = clauses.split()[-1].lower().replace("f32", "float32")
+            found.append(
+                Figure(f"{title}, edited and compiled: KL of {kind} in {name}", float(kl.mean()), "nats", bar, measured)
+            )
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch", required=True, metavar="PYTHON")
+    parser.add_argument("--llama", required=True, metavar="PYTHON")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    figures = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for key, title in (("smollm2", "SmolLM2"), ("gemma3", "Gemma 3")):
+            vindex = folder / f"{key}.vindex"
+            extract = "import sys, larqldb; larqldb.extract(sys.argv[1], sys.argv[2])"
+            subprocess.run([sys.executable, "-c", extract, str(model(key)), str(vindex)], check=True, cwd=ROOT)
+            figures += speed(title, vindex, folder, given.rounds)
+            figures += fidelity(title, vindex, folder, given.torch, given.llama)
+            vindex.unlink()
+    save(__file__, figures)
+
+
+if __name__ == "__main__":
+    main()
