@@ -17,6 +17,7 @@ import click
 from larqldb.cli.options import example, output_options
 from larqldb.cli.render import renderer
 from larqldb.errors import OutputFailed
+from larqldb.storage.new_file import replace_file
 
 COLUMNS = (
     *("run", "facts", "efficacy", "exact", "seen", "unseen", "neighbours", "others", "kl", "kl_most"),
@@ -74,11 +75,13 @@ def edit_eval(
     """
     from larqldb.cli.progress import progress_bar
 
+    if output_file is not None and not output_file.parent.is_dir():
+        raise OutputFailed(path=output_file, problem=f"there is no folder {output_file.parent}")
     with progress_bar(f"Editing a copy of {Path(file).name}") as progress:
         found = _measured(file, facts, count, batches, sequential, mode, seed, progress)
     if output_file is not None:
         try:
-            output_file.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            replace_file(output_file, [json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n"])
         except OSError as problem:
             raise OutputFailed(path=output_file, problem=problem.strerror or str(problem)) from problem
     rows = [tuple(result[name] for name in COLUMNS) for result in found["results"]]

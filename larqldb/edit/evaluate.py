@@ -7,7 +7,7 @@ Answers are whole ones, gone on with greedily. The file must be a copy: its rela
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from larqldb.edit.evaluate_facts import Stated, relations
 from larqldb.edit.evaluate_network import AFTERWARDS, Divergence, Network, divergence, is_all, says
 from larqldb.edit.evaluate_texts import TEXTS
-from larqldb.edit.evaluate_trials import Trial, hold_out, split, trials
+from larqldb.edit.evaluate_trials import Trial, Wordings, hold_out, split, trials
 from larqldb.errors import ProgrammingError
 
 if TYPE_CHECKING:
@@ -115,16 +115,25 @@ class Measure:
 class Evaluation:
     """Inserts facts through a connection to a copy and measures what comes of it; nothing stays.
 
-    ``mode`` is INSERT's. ``left_out`` are facts that the model answers already. Raises ProgrammingError where none is
-    left, and what INSERT raises.
+    ``mode`` is INSERT's. ``wordings`` stand in for those that the file, or a pack, has for a relation. ``left_out`` are
+    facts that the model answers already. Raises ProgrammingError where none is left, and what INSERT raises.
     """
 
-    def __init__(self, connection: Connection, facts: Sequence[Stated], *, mode: str, progress: Progress) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        facts: Sequence[Stated],
+        *,
+        mode: str = "compose",
+        wordings: Mapping[str, Wordings] | None = None,
+        progress: Progress = lambda what, done, total: None,
+    ) -> None:
         self._connection, self._progress = connection, progress
         self._statement = f"INSERT INTO EDGES (entity, relation, target) VALUES (?, ?, ?) MODE {mode.upper()}"
         self.done = self.total = 0
         db = connection.database
-        known = {relation: split(db, relation) for relation in relations(facts)}
+        given = wordings or {}
+        known = {relation: given.get(relation) or split(db, relation) for relation in relations(facts)}
         progress("what the model says without edits", 0, 1)
         with db:
             for relation, ways in known.items():
