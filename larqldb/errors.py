@@ -17,6 +17,7 @@
             │   ├── OutputExists           the path to write to is taken
             │   ├── OutputFailed           writing failed: disk full, no permission
             │   ├── OutputBusy             another process is writing the same output
+            │   ├── BuildFailed            a statement of a Vindexfile that could not be carried out
             │   ├── HubFailed              the hub has it not, refuses, or cannot be reached
             │   ├── NotAVindex             the file is something else
             │   ├── NewerVindex            the file was written by a newer larqldb
@@ -27,7 +28,8 @@
             │   └── TooMuchChanged         an edit that changes other answers by more than it may
             ├── InternalError
             ├── ProgrammingError
-            │   └── LQLSyntaxError         line, column, hint
+            │   ├── LQLSyntaxError         line, column, hint
+            │   └── BadVindexfile          a line that says nothing to build: path, line, column, hint
             └── NotSupportedError
                 ├── NotAQuery              a command of LQL, where a query is needed
                 ├── CannotCompile          an edit or a model that the files asked for cannot hold
@@ -142,6 +144,12 @@ class OutputBusy(OperationalError):
     template = "another process is writing {path} right now. Wait for it, or choose another name"
 
 
+class BuildFailed(OperationalError):
+    """A statement of a Vindexfile could not be carried out; facts: path, line, statement, problem."""
+
+    template = "{path}, line {line}: {statement}\n  {problem}"
+
+
 class HubFailed(OperationalError):
     """A repository of the hub cannot be read or written; facts: what, problem, remedy."""
 
@@ -211,11 +219,25 @@ class LQLSyntaxError(ProgrammingError):
 
     def __init__(self, problem: str, *, line: int, column: int, text: str, hint: str | None = None) -> None:
         self.problem, self.line, self.column, self.text, self.hint = problem, line, column, text, hint
-        start = max(0, column - 60)  # a long line is shown around the error only
-        shown = text[start : column + 40]
-        caret = " " * (column - 1 - start) + "^"
-        tail = f"\n{hint}" if hint else ""
-        super().__init__(f"{problem} (line {line}, column {column})\n  {shown}\n  {caret}{tail}")
+        super().__init__(f"{problem} (line {line}, column {column}){_pointed_at(text, column, hint)}")
+
+
+class BadVindexfile(ProgrammingError):
+    """A Vindexfile that cannot be read: attributes as of LQLSyntaxError, and ``path``."""
+
+    def __init__(
+        self, problem: str, *, path: object, line: int, column: int, text: str, hint: str | None = None
+    ) -> None:
+        self.problem, self.path, self.line, self.column, self.text, self.hint = problem, path, line, column, text, hint
+        super().__init__(f"{path}: {problem} (line {line}, column {column}){_pointed_at(text, column, hint)}")
+
+
+def _pointed_at(text: str, column: int, hint: str | None) -> str:
+    """A line with a caret under a column, and a suggestion below."""
+    start = max(0, column - 60)  # a long line is shown around the error only
+    caret = " " * (column - 1 - start) + "^"
+    tail = f"\n{hint}" if hint else ""
+    return f"\n  {text[start : column + 40]}\n  {caret}{tail}"
 
 
 class NotSupportedError(DatabaseError):

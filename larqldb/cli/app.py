@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from larqldb.cli.compile import compile_command
+from larqldb.cli.build import build
 from larqldb.cli.edit_eval import edit_eval
 from larqldb.cli.export import export
 from larqldb.cli.generate import chat, run
@@ -264,6 +265,7 @@ cli.add_command(label)
 cli.add_command(export)
 cli.add_command(report)
 cli.add_command(compile_command)
+cli.add_command(build)
 cli.add_command(slice_command)
 cli.add_command(push)
 cli.add_command(pull)

@@ -54,19 +54,21 @@ def write_slice(
     path: str | os.PathLike[str],
     wanted: Iterable[str],
     *,
+    name: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> SliceReport:
     """Write the parts named (see ``larqldb.storage.parts``) of a vindex into a new one, which appears when it is whole.
 
-    The same file and parts give the same bytes. Raises ProgrammingError for parts that there are not, MissingPart where
-    the source lacks one itself, OutputExists, OutputBusy or OutputFailed.
+    The slice says that it is of ``name``, by default the file's own. The same file and parts give the same bytes.
+    Raises ProgrammingError for parts that there are not, MissingPart where the source lacks one itself, OutputExists,
+    OutputBusy or OutputFailed.
     """
     with closing(open_database(source, read_only=True)) as db:
         db.execute("BEGIN")  # one state of the file
         layers = int(db.execute("SELECT value FROM model WHERE key = 'layers'").get)
         chosen = parts.parse(wanted, layers)
         with new_vindex(path) as target:
-            made = _Slice(db, target, chosen, os.path.basename(source), progress)
+            made = _Slice(db, target, chosen, name or os.path.basename(source), progress)
             made.write()
     return SliceReport(
         os.fspath(path), tuple(map(str, chosen)), tuple(made.lacks), len(made.kept), Path(path).stat().st_size

@@ -36,14 +36,18 @@ def compile_vindex(
     target: str | os.PathLike[str],
     *,
     on_conflict: str | None = None,
+    level: str | None = None,
+    origin: str | None = None,
+    finish: Callable[[apsw.Connection], None] = lambda _: None,
     progress: Progress = lambda *_: None,
 ) -> list[Row]:
     """Write the model with the edits in effect as a vindex of its own, which appears when it is whole.
 
     It is what extracting the model's files would give, with a new fingerprint; what the vindex knows comes along, and
     what edits make stale is asked again. ``on_conflict`` (see ``conflicts.settle``) chooses between patches that
-    contradict each other; without it all count, as they do now. The caller sees to it that the vindex does not change
-    meanwhile.
+    contradict each other; without it all count, as they do now. ``level`` is how much it holds, by default what this
+    one does, ``origin`` what it says it was made from; ``finish`` may add to the new file before it is sealed. The
+    caller sees to it that the vindex does not change meanwhile.
 
     Raises CannotCompile, BadPatch, MissingPart, OutputExists, OutputBusy, OutputFailed.
     """
@@ -58,12 +62,13 @@ def compile_vindex(
     model = baked(session.store, session.network, live, session.files(*names))
     made = groups(operations)
     with new_vindex(path) as new:
-        source = BakedSource(model, str(session.model["source"]), session.model["source_format"])
-        write(new, source, level=session.model["level"], progress=progress)
+        source = BakedSource(model, origin or str(session.model["source"]), session.model["source_format"])
+        write(new, source, level=level or session.model["level"], progress=progress)
         again = carry(db, new, model, made)
         _ask(new, again)
         copy_migration_times(db, new)
         new.execute("UPDATE edit_state SET stamp = 0, shown = 0")
+        finish(new)
     return list(_rows(path, session, model, made, conflicts, again))
 
 

@@ -145,6 +145,8 @@ def remedy(db: apsw.Connection, needed: Iterable[str]) -> str | None:
     have = held(db)
     if have is None:
         return None
+    if db.execute("SELECT 1 FROM model WHERE key = 'vindexfile'").fetchone():
+        return "Build it again with EXPOSE all in its Vindexfile: larqldb build -o NAME.vindex"
     source = db.execute("SELECT value FROM model WHERE key = 'sliced_from'").get
     wanted = {part.name: str(part) for part in have} | {name: name for name in needed}
     names = ",".join(wanted[name] for name in TABLES if name in wanted)
