@@ -24,7 +24,7 @@ LEAST = 0.01  # of the logit: what evidence goes down to
 STRONGEST = 32  # that are kept however little they add: what later FFNs make of it may be much
 # By how much the strongest must do more for the lead than it comes to, so that without them another answer is to be
 # expected: what is left of a network makes up for part of what it lost.
-SURELY = 1.5
+SURELY = 2.5
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,16 @@ class TestAssociations:
         (row,) = describe(conn, "Paris", None, None, None, 1)
         assert row == {**best, "relation": "capital"}
 
+    @pytest.mark.parametrize("source", ["probe", "pattern", "cluster", "mine", None])
+    def test_a_relation_goes_with_what_it_is_known_to_have(self, conn: larqldb.Connection, source: str | None) -> None:
+        first, second = describe(conn, "Paris")[:2]
+        for row in (first, second):
+            place = (source, row["layer"], row["feature"])
+            conn.execute("UPDATE features SET relation = 'is', label_source = ? WHERE layer = ? AND feature = ?", place)
+        edge(conn, "Nobody", "is", str(first["target"]).capitalize(), 0.9)
+        known = {"probe": [first], "pattern": [], "cluster": []}.get(source or "", [first, second])
+        assert describe(conn, "Paris", None, None, None, 1) == [{**row, "relation": "is"} for row in known]
+
     def test_lateral_for_each_of_many_entities(self, conn: larqldb.Connection) -> None:
         found = conn.execute(
             "SELECT e.name, count(*) FROM (SELECT 'Paris' AS name UNION ALL SELECT 'Rome') AS e "
@@ -183,6 +193,20 @@ def test_memory_stays_within_the_sessions_bound(conn: larqldb.Connection) -> Non
     assert session._scan_bytes + sum(kept.nbytes for kept in session._matrices.values()) <= max(
         session.cache_bytes, one
     )
+
+
+@pytest.mark.usefixtures("generous")
+def test_few_associations_stand_beside_edges_and_faint_edges_do_not_show(conn: larqldb.Connection) -> None:
+    edge(conn, "Paris", "capital_of", "France", 0.9)
+    edge(conn, "Paris", "capital_of", "Italy", 0.09)
+    for detail in (None, "brief"):
+        rows = describe(conn, "Paris", None, None, None, 0, detail)
+        assert [row["target"] for row in rows if row["source"] == "probe"] == ["France"]
+        assert len(rows) == {None: 11, "brief": 10}[detail]
+    for detail in ("verbose", "raw"):
+        rows = describe(conn, "Paris", None, None, None, 0, detail)
+        assert [row["target"] for row in rows if row["source"] == "probe"] == ["France", "Italy"]
+        assert len(rows) > 12
 
 
 # Edges and their evidence

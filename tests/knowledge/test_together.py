@@ -10,6 +10,8 @@ import pytest
 import larqldb
 from larqldb.knowledge.evidence import Evidence
 from larqldb.knowledge.together import Together
+from larqldb.model.activations import ACTIVATIONS
+from larqldb.model.norms import unit
 from tests.tiny import FAMILIES, write_tiny
 
 SHARED = [5, 6, 7, 8, 9, 10, 11]
@@ -116,3 +118,47 @@ def test_texts_with_nothing_in_common_go_on(session):
     logits, _ = texts.read({2: [60], 0: [61, 62]})
     assert np.abs(logits[0] - alone([*TEXTS[2], 60])).max() < TOLERANCE
     assert np.abs(logits[1] - alone([*TEXTS[0], 61, 62])).max() < TOLERANCE
+
+
+def test_leads_are_derivatives_through_later_ffns(session):
+    """A little more or less of a feature, attention and the final norm's scale held: how much the lead changes."""
+    network, evidence = session.network, Evidence(session, 0.0)
+    ids = session.tokenizer.encode("The capital of France is")
+    outputs = tuple(f"layers.{layer}.attention_output" for layer in range(network.layers))
+    texts = Together(session.runner, (*evidence.watched, *outputs)).begin(()).branch()
+    logits, seen = texts.read({0: ids})
+    token, other = np.argsort(-logits[0])[:2].tolist()
+    (shares,) = evidence.shares(seen, [0], [token], [other])
+    leads = dict(zip(shares.parts.tolist(), shares.leads.tolist(), strict=True))
+    result = {name: array[0].astype(np.float64) for name, array in seen.items()}
+    towards = (evidence._towards(seen, [0], [token]) - evidence._towards(seen, [0], [other]))[0].astype(np.float64)
+    assert shares.lead == pytest.approx(towards @ result[f"layers.{network.layers - 1}.residual"], abs=1e-4)
+
+    def ffn(x, layer, scale):
+        """What is after a layer, from what is before its FFN, ``scale`` [ffn] times what its features write."""
+        entering = session.entering(x.astype(np.float32), layer)
+        found = []
+        for role in ("gate", "up") if network.gated else ("gate",):
+            product, bias = entering @ session.matrix(role, layer).T, session.bias(role, layer)
+            found.append(product if bias is None else product + bias)
+        active = ACTIVATIONS[network.activation](found[0]) * (found[1] if network.gated else 1)
+        written, bias = (active * scale) @ session.matrix("down", layer), session.bias("down", layer)
+        written = written if bias is None else written + bias
+        if network.post_norms:
+            written = unit(network, written) * session.norm("post_ffn_norm", layer)
+        return x + written
+
+    def lead(layer, feature, scale):
+        scales = np.ones(network.ffn)
+        scales[feature] = scale
+        before = result[f"layers.{layer}.residual"] - result[f"layers.{layer}.ffn_output"]
+        x = ffn(before, layer, scales)
+        for later in range(layer + 1, network.layers):
+            x = ffn(x + result[f"layers.{later}.attention_output"], later, np.ones(network.ffn))
+        return x @ towards
+
+    largest = max(map(abs, leads.values()))
+    for layer in range(network.layers):
+        for feature in range(0, network.ffn, 9):
+            slope = (lead(layer, feature, 1.05) - lead(layer, feature, 0.95)) / 0.1
+            assert leads[evidence.parts.number("feature", layer, feature)] == pytest.approx(slope, abs=0.01 * largest)

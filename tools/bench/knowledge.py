@@ -200,6 +200,16 @@ class _Zeroing:
         self.connection, self.session = connection, connection.session
         self.evidence = Evidence(self.session, 0)
         self.together = Together(self.session.runner, self.evidence.watched)
+        network = self.session.network
+        self.widths = {
+            f"layers.{layer}.{kind}": width
+            for layer in range(network.layers)
+            for kind, width in (("activations", network.ffn), ("heads", network.heads * network.head_dim))
+        }
+        scales = [Scale(name, np.ones(width, np.float32)) for name, width in self.widths.items()]
+        self.runner = changed(self.session.runner, scales)  # one graph for all: making it takes longer than an answer
+        added = [name for name in self.runner.weights if name not in self.session.runner.weights]
+        self.inputs = dict(zip(self.widths, added, strict=True))
 
     def of(self, edge: int, relation: str, entity: str, target: str, decisive: int) -> list[bool] | None:
         """Whether the answer changes without the decisive evidence, others like it, the strongest, and others.
@@ -246,19 +256,19 @@ class _Zeroing:
         network, factors = self.session.network, {}
         for kind, layer, index in map(self.evidence.parts.read, numbers):
             name = f"layers.{layer}.{'activations' if kind == 'feature' else 'heads'}"
-            width = network.ffn if kind == "feature" else network.heads * network.head_dim
-            row = factors.setdefault(name, np.ones(width, np.float32))
+            row = factors.setdefault(name, np.ones(self.widths[name], np.float32))
             row.reshape(network.ffn if kind == "feature" else network.heads, -1)[index] = 0
-        return changed(self.session.runner, [Scale(name, row) for name, row in factors.items()])
+        return self.runner.given({self.inputs[name]: row for name, row in factors.items()})
 
     def answer(self, runner: Runner, ids: list[int]) -> str:
         """The greedy answer, one token after the other."""
-        made: list[int] = []
+        made, decoder, step = list[int](), runner.decoder(), ids
         while len(made) < LONGEST:
-            token = int(runner.logits([*ids, *made]).argmax())
+            token = int(decoder.read(step).argmax())
             if token in self.session.end_of_text:
                 return finished(self.session.tokenizer.decode(made) + "\n") or ""
             made.append(token)
+            step = [token]
             if (text := finished(self.session.tokenizer.decode(made))) is not None:
                 return text
         return ""
