@@ -34,8 +34,8 @@ class Result:
 
     ``efficacy``: the target is what the model says on the inserted wording; ``exact``: it says no more than that;
     ``seen``, ``unseen``: the target is what it says on wordings that INSERT did and did not see; ``neighbours``,
-    ``others``: answers of other entities, and of the same in other relations, that are as before. KL in nats,
-    ``seconds`` of INSERT a fact, without the report.
+    ``others``: answers of other entities, and of the same in other relations where it can be asked, that are as before.
+    KL in nats, ``seconds`` of INSERT a fact, without the report.
     """
 
     run: str
@@ -45,10 +45,10 @@ class Result:
     seen: float
     unseen: float
     neighbours: float
-    others: float
+    others: float | None
     kl: float
     kl_most: float
-    seconds: float
+    seconds: float | None
     seconds_reported: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -68,15 +68,18 @@ class Tally:
 
     def result(self, run: str, seconds: Sequence[float], reported: Sequence[float] = ()) -> Result:
         """The shares."""
+        asked = (self.efficacy, self.exact, self.seen, self.unseen, self.neighbours)
+        efficacy, exact, seen, unseen, neighbours = (float(np.mean(hits)) for hits in asked)
         names = ("efficacy", "exact", "seen", "unseen", "neighbours", "others")
-        found = {name: getattr(self, name) for name in names}
-        shares = {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
         return Result(
-            run, len(self.efficacy), **shares, kl=float(np.mean([each.mean for each in self.moved])),
-            kl_most=max(each.most for each in self.moved), seconds=float(np.mean(seconds)),
-            seconds_reported=float(np.mean(reported)) if reported else None,
-            counts={name: len(values) for name, values in found.items()},
+            run, len(self.efficacy), efficacy, exact, seen, unseen, neighbours, _mean(self.others),
+            float(np.mean([each.mean for each in self.moved])), max(each.most for each in self.moved),
+            _mean(seconds), _mean(reported), {name: len(getattr(self, name)) for name in names},
         )  # fmt: skip
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return float(np.mean(numbers)) if numbers else None
 
 
 class Measure:

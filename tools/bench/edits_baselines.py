@@ -278,4 +278,4 @@ def measured(
     for number, (runner, some) in enumerate(runners):
         network = Network(runner, session.tokenizer, session.end_of_text)
         measure.look(network, some, tally, part=number if len(some) == 1 else None)
-    return tally.result(name, [float("nan")]), tally
+    return tally.result(name, []), tally
