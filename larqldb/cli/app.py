@@ -14,6 +14,7 @@ import click
 
 from larqldb.cli.compile import compile_command
 from larqldb.cli.build import build
+from larqldb.cli.diff import diff
 from larqldb.cli.edit_eval import edit_eval
 from larqldb.cli.export import export
 from larqldb.cli.generate import chat, run
@@ -266,6 +267,7 @@ cli.add_command(export)
 cli.add_command(report)
 cli.add_command(compile_command)
 cli.add_command(build)
+cli.add_command(diff)
 cli.add_command(slice_command)
 cli.add_command(push)
 cli.add_command(pull)

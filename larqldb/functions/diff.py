@@ -31,7 +31,7 @@ def diff(session: Session, left_path: str | None = None, right_path: str | None 
     """
     with closing(_Opened(session, left_path)) as left, closing(_Opened(session, right_path)) as right:
         yield from list(_edits(left.db, right.db))
-        yield from list(_tensors(left.db, right.db))
+        yield from list(tensors(left.db, right.db))
 
 
 class _Opened:
@@ -60,7 +60,7 @@ def _edits(left: apsw.Connection, right: apsw.Connection) -> Iterator[Row]:
             yield what, str(group), len(group.operations), group.bytes, first.layer, first.relation
 
 
-def _tensors(left: apsw.Connection, right: apsw.Connection) -> Iterator[Row]:
+def tensors(left: apsw.Connection, right: apsw.Connection) -> Iterator[Row]:
     """Tensors whose checksums, names or shapes differ."""
     columns = "SELECT name, sha256, layer, role, storage, shape, dtype FROM tensors"
     before, after = ({row[0]: row for row in fetch(db, columns)} for db in (left, right))
