@@ -438,3 +438,23 @@ def test_plain_sqlite_reads_it(opened, tmp_path):
     )
     command = [sys.executable, "-c", code, str(tmp_path / "clean.vindex")]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[('Paris',)]\n"
+
+
+def test_the_command(opened, tmp_path):
+    from click.testing import CliRunner
+
+    from larqldb.cli.compile import compile_command
+
+    def run(*arguments):
+        return CliRunner().invoke(compile_command, [opened.path, *map(str, arguments)])
+
+    insert(opened, "first", "Paris")
+    insert(opened, "second", "Rome", seed=4)
+    opened.commit()
+    done = run("-o", tmp_path / "clean.vindex", "--on-conflict", "last_wins", "--json")
+    assert done.exit_code == 0
+    assert [row["what"] for row in json.loads(done.output)] == ["vindex", "fact", "conflict"]
+    assert run("-o", tmp_path / "other", "--format", "vindex").exit_code == 0
+    assert "for model files" in run("-o", tmp_path / "no.vindex", "--quant", "f16").output
+    assert "is for a vindex" in run("-o", tmp_path / "no.gguf", "--on-conflict", "fail").output
+    assert not list(tmp_path.glob("no.*"))
