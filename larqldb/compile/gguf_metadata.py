@@ -119,7 +119,9 @@ def add_network(writer: gguf.GGUFWriter, network: Network, config: Mapping[str, 
         writer.add_sliding_window(windows[0])
     elif name == "phi3":
         writer.add_sliding_window(windows[0] if windows else 0)
-        writer.add_rope_scaling_orig_ctx_len(config.get("original_max_position_embeddings") or context)
+        (rotary, *_) = network.rotaries
+        original = rotary.context if rotary.factors else config.get("original_max_position_embeddings")
+        writer.add_rope_scaling_orig_ctx_len(original or context)
     _add_rotary(writer, network)
 
 
@@ -131,7 +133,7 @@ def factors(network: Network, config: Mapping[str, Any]) -> dict[str, NDArray[np
     if rotary.scaling == "llama3":
         return {"rope_freqs.weight": _llama3_factors(rotary, network.head_dim)}
     if rotary.scaling == "longrope":
-        scaling = config["rope_scaling"]
+        scaling = config.get("rope_scaling") or config["rope_parameters"]
         return {
             f"rope_factors_{which}.weight": np.array(scaling[f"{which}_factor"], np.float32)
             for which in ("long", "short")

@@ -121,6 +121,8 @@ def _sentencepiece(
             types[token_id] = int(TokenType.BYTE)
         elif token == unknown:
             types[token_id] = int(TokenType.UNKNOWN)
+        elif types[token_id] == TokenType.USER_DEFINED:  # found in a text before its spaces are replaced
+            tokens[token_id] = token.replace(_SPACE, " ")
     if "tokenizer.model" in files:
         scores = [_ADDED_SCORE] * len(tokens)
         for token_id, piece in enumerate(pieces(files["tokenizer.model"])[: len(tokens)]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from contextlib import closing
+from dataclasses import replace
 
 import gguf
 import numpy as np
@@ -22,7 +23,7 @@ from larqldb.model.architectures import resolve
 from larqldb.model.tokenizer import Tokenizer
 from tests.compile.llama import Llama
 from tests.compile.making import LAST, OWN, add, divergence, remove
-from tests.tiny import FAMILIES, LLAMA, tokenizer, write_tiny
+from tests.tiny import FAMILIES, tokenizer, write_tiny
 
 PROMPT = "The capital of France is Paris and Mozart"
 PLAIN = {"gemma2": {"query_pre_attn_scalar": 8}, "gemma3": {"query_pre_attn_scalar": 8}}  # what llama.cpp computes
@@ -215,19 +216,35 @@ def test_what_llama_cpp_computes_otherwise_is_refused(family, changes, message):
         architecture(resolve({**FAMILIES[family], **changes}))
 
 
-def test_llama_3_and_linear_scaling_come_back(tmp_path):
-    llama3 = {
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }  # fmt: skip
-    for number, scaling in enumerate((llama3, {"rope_type": "linear", "factor": 4.0})):
-        folder = tmp_path / str(number)
-        write_tiny(folder / "model", rope_scaling=scaling, rope_theta=500000.0)
-        larqldb.extract(folder / "model", folder / "m.vindex")
-        with closing(larqldb.connect(folder / "m.vindex", read_only=True)) as conn:
-            compile_model(conn.session, folder / "m.gguf")
-        with open_source(folder / "m.gguf") as source:
-            assert (
-                resolve(source.config).rotaries
-                == resolve({**LLAMA, "rope_scaling": scaling, "rope_theta": 5e5}).rotaries
-            )
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+LONGROPE = {"rope_type": "longrope", "short_factor": [1.0, 1.5, 2.0], "long_factor": [2.0, 4.0, 8.0]}
+TWICE = {"original_max_position_embeddings": 256, "max_position_embeddings": 512}  # llama.cpp is given 256
+PARTIAL = {"rope_theta": 500000.0, "partial_rotary_factor": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama", {"rope_scaling": LLAMA3, "rope_theta": 500000.0}),
+        ("llama", {"rope_scaling": LINEAR}),
+        ("gemma3", {"rope_scaling": LINEAR, "num_hidden_layers": 6}),
+        ("gemma3", {"rope_local_base_freq": 5000.0, "num_hidden_layers": 6}),
+        ("phi3", {"rope_scaling": LONGROPE, **TWICE}),
+        ("phi3", {"rope_parameters": {**LONGROPE, **PARTIAL}, **TWICE}),
+    ],
+)
+def test_rotary_settings_come_back(tmp_path, family, changes):
+    write_tiny(tmp_path / "model", family=family, dtype=np.float32, **PLAIN.get(family, {}), **changes)
+    larqldb.extract(tmp_path / "model", tmp_path / "m.vindex")
+    with closing(larqldb.connect(tmp_path / "m.vindex", read_only=True)) as conn:
+        compile_model(conn.session, tmp_path / "m.gguf")
+        network, ids = conn.session.network, conn.session.tokenizer.encode(PROMPT)[:7]  # phi3's window here
+        live = conn.session.runner.logits(ids)[None]
+    with open_source(tmp_path / "m.gguf") as source:
+        pairs = zip(resolve(source.config).rotaries, network.rotaries, strict=True)
+        assert all(replace(one, magnitude=other.magnitude) == other for one, other in pairs)  # a float32 in the file
+    assert divergence(live, Llama(tmp_path / "m.gguf").logs(ids, network.vocab)[None]) < 1e-4
