@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -55,6 +56,16 @@ def test_everything():
     assert said.stages == (Stage("dev", (Step(Expose("browse"), 0),)), Stage("v1.0", ()))
     assert [step.line for step in said.steps] == [4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
     assert parse(str(said)) == said
+
+
+def test_the_readmes_example():
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("## Build") : readme.index("## Slices")]
+    said = parse(section.split("```")[1])
+    assert [type(step.statement).__name__ for step in said.steps] == [
+        *("From", "Relations", "Patch", "Edit", "Edit", "Edit"),
+    ]
+    assert [stage.name for stage in said.stages] == ["lite"]
 
 
 def test_windows_lines_and_a_byte_order_mark():
