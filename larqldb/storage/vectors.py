@@ -135,7 +135,8 @@ class VectorIndex:
         properties = dict(fetch(self.db, "SELECT key, value FROM model"))
         if "fingerprint" not in properties:
             raise MissingPart(statement=SCHEMA, part="a model", remedy="Extract one, or open another file")
-        return json.dumps({"format": FORMAT, **{key: properties[key] for key in keys}})
+        parts = {"parts": properties["parts"]} if "parts" in properties else {}  # of a slice
+        return json.dumps({"format": FORMAT, **{key: properties[key] for key in keys}, **parts})
 
     def _build_file(self, target: Path, stamp: str) -> bool:
         """Build the index beside its place and give it its name; False where the folder cannot be written after all."""

@@ -82,6 +82,20 @@ def test_the_fingerprint_is_the_models(taken, tiny_vindex):
     assert taken("attention").execute(query).fetchall() == rows(tiny_vindex, query)
 
 
+def test_the_index_of_another_slice_is_not_used(tiny_vindex, tmp_path):
+    path = tmp_path / "s.vindex"
+    for wanted, expected in ((["gates"], MissingPart), (["ffn"], None)):
+        path.unlink(missing_ok=True)
+        write_slice(tiny_vindex, path, wanted)
+        with closing(larqldb.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM vec.gates").fetchone() == (5 * 67,)
+            if expected is not None:
+                with pytest.raises(expected):
+                    connection.execute("SELECT count(*) FROM vec.downs")
+            else:
+                assert connection.execute("SELECT count(*) FROM vec.downs").fetchone() == (5 * 67,)
+
+
 def test_all_parts_are_the_whole(taken, tiny_vindex):
     connection = taken("browse", *NETWORK)
     held = {key for (key,) in connection.execute("SELECT key FROM model")}
