@@ -46,7 +46,7 @@ class Written:
     """The ``pieces`` that wrote an answer, strongest first, and the ``logit`` that their contributions are shares of.
 
     Without the first ``decisive`` pieces another answer is to be expected; None where that cannot be said of
-    ``STRONGEST`` or fewer.
+    ``STRONGEST`` or fewer, and where another answer was given.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -75,8 +75,8 @@ def written(shares: Sequence[Shares], parts: Parts, *, whole: bool = True) -> Wr
     often = np.bincount(places, notable, len(numbers)).astype(np.int64)
     logit = float(np.mean([each.logit for each in shares]))
     order = np.argsort(-leads * (np.abs(leads) / sizes) ** 0.25 * parts.weight(numbers), kind="stable")
-    lead = SURELY * float(np.mean([each.lead for each in shares]))
-    enough = np.flatnonzero(np.cumsum(leads[order[:STRONGEST]]) >= lead)
+    lead = float(np.mean([each.lead for each in shares]))
+    enough = np.flatnonzero((np.cumsum(leads[order[:STRONGEST]]) >= SURELY * lead) & (lead > 0))
     kept = np.arange(len(order)) < STRONGEST
     if whole:
         kept |= np.abs(adds[order]) >= LEAST * abs(logit)

@@ -64,6 +64,10 @@ def test_what_decides_holds_up_the_lead_and_more() -> None:
     assert written(enough_in_all, PARTS).decisive is None
 
 
+def test_nothing_decides_an_answer_that_was_not_given() -> None:
+    assert written([shares([1.0] * 9, [1.0] * 9, lead=-1.0)], PARTS).decisive is None
+
+
 def test_no_wording_gave_the_answer() -> None:
     found = written([], PARTS)
     assert (found.pieces, found.logit, found.decisive, found.feature) == ((), None, None, None)
