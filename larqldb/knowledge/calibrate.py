@@ -15,7 +15,7 @@ from larqldb.storage.database import fetch
 if TYPE_CHECKING:
     import apsw
 
-KEY = "edge_confidence"  # in the table model
+KEY = "confidence_weights"  # in the table model
 
 
 def calibration(db: apsw.Connection) -> Confidence:
@@ -24,7 +24,8 @@ def calibration(db: apsw.Connection) -> Confidence:
     if not found:
         return Confidence()
     kept = json.loads(found[0][0])
-    return Confidence(tuple(kept["weights"]), kept["half"])
+    own = {relation: tuple(weights) for relation, weights in kept["relations"].items()}
+    return Confidence(tuple(kept["weights"]), kept["half"], own)
 
 
 def calibrate(db: apsw.Connection) -> None:
@@ -47,7 +48,7 @@ def calibrate(db: apsw.Connection) -> None:
     )
     for relation, entities in asked.items():
         found = {
-            (entity, same): sure.of(support)
+            (entity, same): sure.of(support, relation)
             for entity, answers in entities.items()
             for same, support in supports(list(answers.values())).items()
         }

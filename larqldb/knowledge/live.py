@@ -113,7 +113,8 @@ def _ask(session: Session, kept: _Kept, entity: str, relation: str, least: float
         check_lengths(session, some, [entity])
     answers = ask_all(session, kept.asker, some, [entity])[entity]
     spellings, sure = records.spellings(session.db, relation, entity), calibration(session.db)
-    rated = [(edge, sure.of(edge.support)) for edge in edges(list(answers.values()), kept.asker.parts, spellings)]
+    found = edges(list(answers.values()), kept.asker.parts, spellings)
+    rated = [(edge, sure.of(edge.support, relation)) for edge in found]
     held = sorted((each for each in rated if each[1] >= least), key=lambda each: -each[1])
     return Found(relation, answers, tuple(held))
 

@@ -268,7 +268,7 @@ class Prober:
             for entity in entities:
                 spellings = records.spellings(self._db, relation, entity)
                 found = edges(list(answers[entity].values()), asker.parts, spellings)
-                rated = [(edge, sure.of(edge.support)) for edge in found]
+                rated = [(edge, sure.of(edge.support, relation)) for edge in found]
                 records.write_entity(self._db, relation, entity, answers[entity], rated)
 
     def _probed(self, relation: str, entities: int, wordings: int, asked: int) -> Probed:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from larqldb.knowledge.confidence import PRECISE, Answers, Confidence, fit
+from larqldb.knowledge.confidence import DOUBT, PRECISE, Answers, Confidence, fit
 from larqldb.knowledge.support import Given, Support, supports
 
 
@@ -50,12 +50,12 @@ def _relation(rng: np.random.Generator, entities: int, wordings: int) -> list[An
 def test_confidence_is_how_often_a_new_wording_agrees():
     rng = np.random.default_rng(1)
     sure, bins = fit({name: _relation(rng, 120, 6) for name in "abcd"})
-    edges = sum(each.edges for each in bins)
-    error = sum(abs(each.confidence - each.observed) * each.edges for each in bins) / edges
-    assert error < 0.1
+    as_they_are = [each for each in bins if not DOUBT < each.confidence < 0.5]  # what lies between was moved down
+    errors = sum(abs(each.confidence - each.observed) * each.edges for each in as_they_are)
+    assert errors < 0.1 * sum(each.edges for each in as_they_are)
     upper = [each for each in bins if each.confidence >= 0.5]
     assert sum(each.observed * each.edges for each in upper) >= 0.9 * sum(each.edges for each in upper)
-    assert 0.5 <= sure.half <= 0.95
+    assert 0.5 <= sure.half <= 0.9
     assert PRECISE > 0.9
 
 
@@ -68,7 +68,18 @@ def test_a_wording_with_examples_is_no_other_wording():
     twice = {"The capital of {entity} is": [("Paris", 0.9)], "A: b\nThe capital of {entity} is": [("Paris", 0.8)]}
     assert fit({"a": [twice] * 50}) == (Confidence(), [])
     _, bins = fit({"a": [{**twice, "{entity}:": [("Lyon", 0.9)]}] * 50})
-    assert [each.observed for each in bins] == [0.0]  # Paris is never held against Paris
+    assert {each.observed for each in bins} == {0.0}  # Paris is never held against Paris
+
+
+def test_a_relation_whose_agreement_means_little_is_rated_lower():
+    rng = np.random.default_rng(3)
+    fickle = [
+        _asked(*([(f"right {entity}", 0.9)] for _ in range(4)), [(f"wrong {entity}", 0.2)]) for entity in range(60)
+    ]
+    sure, _ = fit({"a": _relation(rng, 60, 5), "b": _relation(rng, 60, 5), "fickle": fickle})
+    support = Support("x", 1.0, 0.9, 1.0, 4)
+    assert sure.of(support, "fickle") < sure.of(support, "a")
+    assert sure.of(support, "never asked") == sure.of(support)
 
 
 def test_many_entities_are_fitted_on_as_many_as_it_takes():

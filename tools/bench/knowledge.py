@@ -4,7 +4,8 @@ Held-out wordings: each wording of a relation is left out in turn, edges and con
 held against what the model answers in the one left out. The relations and wordings are those of LRE (Hernandez et al.,
 "Linearity of Relation Decoding in Transformer Language Models", repository evandez/relations, MIT) and ParaRel (Elazar
 et al., "Measuring and Improving Consistency in Pretrained Language Models", repository yanaiela/pararel, MIT), read
-from ../shared/data where that is there, each after three worked examples of its own; and larqldb's own relations.
+from ../shared/data where that is there, each after three worked examples of its own; and larqldb's own relations. Two
+relations of ParaRel have one wording alone that ends with the answer, so that there is nothing to leave out.
 
 Evidence: the strongest parts of an edge that are said to decide it, at most 32, are zeroed at every position, and so
 are as many others of the same layers and kinds, each the most like one of them in the size of what it writes. The
@@ -94,7 +95,9 @@ def relations() -> Iterator[Relation]:
             if (match := re.fullmatch(r"(.*\[X\].*) \[Y\] ?\.?", each))
         ]
         facts = {row["sub_label"]: row["obj_label"] for row in _rows(DATA / "pararel" / "triples" / f"{name}.jsonl")}
-        yield some(f"ParaRel {name}", plain[:PATTERNS], list(facts.items()))
+        relation = some(f"ParaRel {name}", plain[:PATTERNS], list(facts.items()))
+        if len(relation.wordings) > 1:  # with its only wording left out nothing is asked
+            yield relation
     for pack in packs.builtin():
         if pack.relation in OWN:
             right: dict[str, list[str]] = {}
@@ -111,14 +114,17 @@ def held_out(session: Session) -> dict[str, dict[str, Any]]:
     asked: dict[str, tuple[Relation, dict[str, dict[str, Answer]]]] = {}
     for relation in relations():
         asked[relation.name] = relation, ask_all(session, asker, relation.wordings, list(relation.right))
-    seen: dict[str, list[tuple[list[tuple[float, bool]], bool | None]]] = {}
+    seen: dict[str, list[tuple[list[tuple[float, bool, bool]], bool | None]]] = {}
     for name, (relation, answers) in asked.items():
         for left in relation.wordings:
             sure, _ = fit({other: _given(*asked[other], left if other == name else None) for other in asked})
             for entity, given in answers.items():
                 found = supports([answer.given for wording, answer in given.items() if wording != left])
                 answer = given[left].text
-                rated = [(sure.of(support), same == key(answer)) for same, support in found.items()]
+                rated = [
+                    (sure.of(support, name), same == key(answer), support.agreement > 0)
+                    for same, support in found.items()
+                ]
                 known = key(answer) in found if matches(answer, relation.right[entity]) else None
                 seen.setdefault(name.partition(" ")[0], []).append((rated, known))
     return {name: _summary(entries) for name, entries in seen.items()}
@@ -129,25 +135,35 @@ def _given(relation: Relation, answers: dict[str, dict[str, Answer]], without: s
     return [{wording: given[wording].given for wording in wordings} for given in answers.values()]
 
 
-def _summary(entries: list[tuple[list[tuple[float, bool]], bool | None]]) -> dict[str, Any]:
+def _summary(entries: list[tuple[list[tuple[float, bool, bool]], bool | None]]) -> dict[str, Any]:
+    """``calibration_error_of_answers`` is that of targets that some wording was answered with, not just came close."""
     edges = np.array([edge for rated, _ in entries for edge in rated])
     known = [found for _, found in entries if found is not None]
-    confidence, true = edges[:, 0], edges[:, 1]
-    place = np.minimum((confidence * 10).astype(int), 9)
-    bins = [
-        (float(confidence[place == i].mean()), float(true[place == i].mean()), int((place == i).sum()))
-        for i in range(10)
-        if (place == i).any()
-    ]
+    confidence, true, answered = edges.T
+    bins, of_answers = (_bins(confidence[some], true[some]) for some in (answered >= 0, answered > 0))
     return {
         "recall": float(np.mean(known)),
         "known": len(known),
         "precision": float(true[confidence >= 0.5].mean()) if (confidence >= 0.5).any() else 0.0,
         "edges_from_half": int((confidence >= 0.5).sum()),
-        "calibration_error": sum(abs(sure - observed) * count for sure, observed, count in bins) / len(edges),
+        "calibration_error": _error(bins),
+        "calibration_error_of_answers": _error(of_answers),
         "edges": len(edges),
+        "answers": int(answered.sum()),
         "bins": bins,
     }
+
+
+def _bins(confidence: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> list[tuple[float, float, int]]:
+    """Ten of them, but for empty ones: mean confidence, share that came true, count."""
+    place = np.minimum((confidence * 10).astype(int), 9)
+    groups = ((confidence[place == i], true[place == i]) for i in range(10))
+    return [(float(sure.mean()), float(came.mean()), len(sure)) for sure, came in groups if len(sure)]
+
+
+def _error(bins: list[tuple[float, float, int]]) -> float:
+    """The expected calibration error."""
+    return sum(abs(sure - observed) * count for sure, observed, count in bins) / sum(count for *_, count in bins)
 
 
 def evidence(path: Path) -> dict[str, Any]:
