@@ -35,6 +35,7 @@ from larqldb.extract.sources.hub import fetch as fetch_model
 from larqldb.extract.sources.hub import parse_hub_id
 from larqldb.knowledge import packs, records
 from larqldb.storage import clock
+from larqldb.storage.edits import find_patch
 from larqldb.storage.outputs import new_output
 from larqldb.vindexfile.cache import Cache, content, key, program
 from larqldb.vindexfile.syntax import Edit, Expose, From, Patch, Relations, Vindexfile, parse
@@ -130,12 +131,13 @@ class _Build:
         self._path, self._cache, self._progress = path, cache, progress
         self._first = steps[0]
         self._steps = [step for step in steps[1:] if not isinstance(step.statement, Expose)]
-        exposed = [step for step in steps if isinstance(step.statement, Expose)]
-        self._exposed = exposed[-1] if exposed else None
-        self._level = exposed[-1].statement.level if exposed else "all"  # type: ignore[union-attr]
+        self._exposed: Step | None = None
+        self._level = "all"
+        for step in steps:
+            if isinstance(step.statement, Expose):
+                self._exposed, self._level = step, step.statement.level
         self._said = "\n".join(str(step.statement) for step in steps)
         self._rows: list[Row] = []
-        self._running = self._first
 
     def run(self, output: Path) -> list[Row]:
         """Carry everything out that was not before, and write the result."""
@@ -192,6 +194,7 @@ class _Build:
                 base.copy(folder / "work.vindex")
             with closing(connect(folder / "work.vindex")) as connection:
                 connection.reports = False
+                connection.execute("DELETE FROM patches WHERE NOT active")
                 with self._blamed(self._first):
                     connection.session.require("all", "a build", "every tensor of the model")
                 self._row(self._first, _described(connection), cached=not made)
@@ -223,8 +226,10 @@ class _Build:
         match one.step.statement:
             case Relations(names):
                 return _relations(connection, names, one.files), False
-            case Patch():
-                return _apply(connection, one.files[0], one.files[0].name), False
+            case Patch(path):
+                named = Path(connection.path).with_name(f"{one.key}.vlp")  # a name that no other patch has
+                shutil.copyfile(one.files[0], named)
+                return _apply(connection, named, path), False
             case Edit() as edit:
                 name, kept = f"step {number}", self._cache.place(one.key, ".vlp")
                 if self._cache.holds(kept):
@@ -255,8 +260,9 @@ class _Build:
             yield
         except (OutputExists, OutputBusy, OutputFailed):
             raise
-        except FileNotFoundError as problem:
-            reason = f"there is no file {problem.filename}"
+        except OSError as problem:
+            missing = isinstance(problem, FileNotFoundError)
+            reason = f"there is no file {problem.filename}" if missing else f"{problem.filename}: {problem.strerror}"
             raise BuildFailed(
                 path=self._path, line=step.line, statement=str(step.statement), problem=reason
             ) from problem
@@ -336,6 +342,8 @@ def _relations(connection: Connection, names: Sequence[str], files: Sequence[Pat
 
 def _apply(connection: Connection, path: Path, name: str) -> str:
     """Apply a patch file under a name; how many operations it has, and what conflicts."""
+    if find_patch(connection.database, name) is not None:
+        raise ProgrammingError(f"patch {name!r} is in effect already")
     rows = connection.execute("APPLY PATCH ?", (os.fspath(path),)).fetchall()
     connection.execute("UPDATE patches SET patch = ? WHERE patch = ?", (name, rows[0][1]))
     problems = [where for what, where, *_ in rows if what == "conflict"]

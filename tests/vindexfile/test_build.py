@@ -248,6 +248,23 @@ def test_the_edits_of_a_base_are_kept(place, cache, tmp_path):
     assert (place / "base.vindex").read_bytes() == before
 
 
+def test_patches_of_one_name_in_two_folders(place, cache, tmp_path):
+    (place / "more").mkdir()
+    with closing(larqldb.connect(tmp_path / "other.vindex")) as connection:
+        connection.execute("UPDATE patch_ops SET entity = 'Narnia', feature = 90")
+        connection.execute(f"SAVE PATCH '{place / 'more' / 'myths.vlp'}'")
+    with closing(larqldb.connect(place / "base.vindex")) as connection:  # one out of effect is none of the base
+        connection.execute(f"APPLY PATCH '{place / 'more' / 'myths.vlp'}'")
+        connection.execute("REMOVE PATCH 'myths.vlp'")
+        connection.commit()
+    say(place, "FROM base.vindex\nPATCH myths.vlp\nPATCH more/myths.vlp")
+    build(place, tmp_path / "out.vindex", cache=cache)
+    query = "SELECT entity FROM edges WHERE source = 'compiled' ORDER BY 1"
+    assert rows(tmp_path / "out.vindex", query) == [("Gondor",), ("Narnia",)]
+    with pytest.raises(BuildFailed, match=r"line 3.*(?s:.)*in effect already"):
+        build(say(place, "FROM base.vindex\nPATCH myths.vlp\nPATCH myths.vlp"), tmp_path / "no.vindex", cache=cache)
+
+
 def test_what_was_said_is_in_the_file(place, cache, tmp_path):
     build(say(place, "FROM base.vindex  # x\nexpose inference\n"), tmp_path / "out.vindex", cache=cache)
     assert dict(rows(tmp_path / "out.vindex", "STATS"))["vindexfile"] == 'FROM "base.vindex"\nEXPOSE inference'
