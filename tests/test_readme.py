@@ -62,7 +62,8 @@ def probed(tiny_vindex: Path) -> Path:
         for relation in ("capital", "borders"):
             connection.execute("INSERT INTO relations (name, source) VALUES (?, 'pack')", (relation,))
         connection.executemany(
-            "INSERT INTO edge_records (entity, relation, target, confidence, source) VALUES (?, ?, ?, ?, 'probe')",
+            "INSERT INTO edge_records (entity, relation, target, confidence, agreement, source) "
+            "VALUES (?, ?, ?, ?, 0.5, 'probe')",
             EDGES,
         )
         connection.execute("INSERT INTO facts VALUES ('capital', 'Brazil', 'Brasília', NULL, 'geography')")
