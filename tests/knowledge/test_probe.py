@@ -82,6 +82,15 @@ def probability(session, ids, token):
     return float(np.exp(logits[token] - logits.max()) / np.exp(logits - logits.max()).sum())
 
 
+def test_what_only_came_close_is_no_belief(probed):
+    ((relation, entity),) = rows(probed, "SELECT relation, entity FROM edge_records WHERE agreement = 0 LIMIT 1")
+    wrong = rows(probed, "SELECT believed FROM believes_wrong WHERE relation = ? AND entity = ?", relation, entity)
+    answered = rows(
+        probed, "SELECT target FROM edge_records WHERE relation = ? AND entity = ? AND agreement > 0", relation, entity
+    )
+    assert {target for (target,) in wrong} <= {target for (target,) in answered}
+
+
 def test_files_probed_before_answers_that_came_close_were_kept(probed):
     before = rows(probed, "SELECT entity, target, agreement FROM edge_records WHERE source = 'probe' AND agreement > 0")
     with closing(larqldb.connect(probed)) as connection:
