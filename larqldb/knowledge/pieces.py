@@ -4,7 +4,9 @@ A part's strength is what it does for the answer's lead over the next likeliest 
 included (``larqldb.knowledge.leads``), times the fourth root of that share of all it writes; a head's is divided by the
 fourth root of the numbers it writes. Found by zeroing the 32 strongest at every position, and 32 others of the same
 layers and sizes: the first must change the answer, the others must not. Without the fourth root the others change
-more; with a square root the strongest change less.
+more; with a square root the strongest change less. Of edges rated one half or more, in relations on which none of this
+was chosen, 98 % of Gemma 3 270M's (n = 60) and all of SmolLM2-135M-Instruct's (n = 25) change without what is said to
+decide them, about 20 parts, and 2 and 4 % without others (tools/bench/knowledge.py).
 """
 
 from __future__ import annotations
