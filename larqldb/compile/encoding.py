@@ -28,7 +28,11 @@ BLOCKS = ("Q8_0", "Q4_0", "Q4_1")
 TYPES = (*FLOATS, *BLOCKS)
 BLOCK = 32
 # What a fact that a type has lost is tried in, nearest first.
-FINER = {"Q4_0": ("Q8_0", "F16", "F32"), "Q4_1": ("Q8_0", "F16", "F32"), "Q8_0": ("F16", "F32")}
+FINER = {
+    **dict.fromkeys(("Q4_0", "Q4_1"), ("Q8_0", "F16", "F32")),
+    "Q8_0": ("F16", "F32"),
+    **dict.fromkeys(("F16", "BF16"), ("F32",)),
+}
 _FOUR_BITS = ("Q4_0", "Q4_1")
 _WORDS = ("embed", "head")  # small models answer otherwise with these in 4 bits
 SLAB = 1 << 22  # numbers quantised at a time: bounds temporaries

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 EXACT = "its numbers are written as they are"
 ANSWERED, UNANSWERED = "answered after rounding", "not what the vindex answers either"
-LOST = "lost in rounding to {}: a finer type may keep it, and so may another edit"
+LOST = "lost in rounding to {}: a finer type may keep it"
+GIVEN_UP = "lost with the features that were given up: SLOTS GROW keeps it"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def settle(session: Session, model: BakedModel, encoding: Encoding) -> tuple[Enc
     """Ask every inserted fact of the weights as ``encoding`` rounds them; where one is lost, take a finer one.
 
     Finer are then the feed-forward matrices of the layers that were edited: the coarsest type that keeps most facts.
+    Where nothing is rounded, facts may be lost to slots that were given up, and nothing is tried.
     """
     facts = edits.inserted(session.db)
     prompts = [asking(session.db, fact.entity, fact.relation).prompts[0] for fact in facts]
@@ -66,7 +68,7 @@ def settle(session: Session, model: BakedModel, encoding: Encoding) -> tuple[Enc
 
     base = Runner(model.network, _Rounded(model, encoding))
     tried = [(encoding, ask(base))]
-    for kind in FINER.get(encoding.wanted or "", ("F32",)):
+    for kind in FINER.get(encoding.wanted or "", ()):
         if all(answers for _, answers in tried[-1][1]):
             break
         finer = replace(encoding, finer=MappingProxyType(dict.fromkeys(edited, kind)))
@@ -82,7 +84,8 @@ def settle(session: Session, model: BakedModel, encoding: Encoding) -> tuple[Enc
             note = f"{ANSWERED}; its layer is kept in {chosen.finer[edited[0]]}, because {encoding.wanted} loses it"
         if not answers:
             live = live or ask(session.runner)
-            note = LOST.format(encoding.wanted) if live[number][1] else UNANSWERED
+            lost = LOST.format(encoding.wanted) if encoding.wanted else GIVEN_UP
+            note = lost if live[number][1] else UNANSWERED
         outcomes.append(_outcome(fact, probability, answers, note))
     return chosen, outcomes
 

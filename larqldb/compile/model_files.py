@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +14,7 @@ from larqldb.compile.encoding import BLOCKS, FLOATS, TYPES, Encoding
 from larqldb.compile.facts import EXACT, Outcome, settle, unasked
 from larqldb.compile.state import bake
 from larqldb.compile.unused import LeastUsed
-from larqldb.errors import CannotCompile, ProgrammingError
+from larqldb.errors import CannotCompile, DamagedVindex, ProgrammingError
 from larqldb.storage.outputs import new_output
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def compile_model(
         else:
             encoding, outcomes = settle(session, model, encoding)
         how = _how(model, encoding, victims)
-        rows = [Row(f"layer {place}", str(path), len(each.given_up), note=_given_up(place, victims))
-                for place, each in model.slots.items() if each.given_up and victims]  # fmt: skip
+        rows = [*_given_up(model, victims)] if victims is not None else []
         if form == "gguf":
             from larqldb.compile import gguf_file
             from larqldb.compile.gguf_metadata import differences
@@ -98,6 +97,8 @@ def _directory(
         config = _with_dtype(config, encoding.wanted)
     text = card(session, model, outcomes, how)
     for name, content in {**model.files, "config.json": config, "README.md": text.encode()}.items():
+        if Path(name).name != name or (partial / name).exists():  # it would land elsewhere, or in a tensor's place
+            raise DamagedVindex(path=session.db.filename or "the database", problem=f"it holds a file named {name!r}")
         (partial / name).write_bytes(content)
         rows.append(Row("file", str(path / name), None, len(content)))
     total = sum(row.bytes or 0 for row in rows)
@@ -157,9 +158,12 @@ def _how(model: BakedModel, encoding: Encoding, victims: LeastUsed | None) -> li
     return found
 
 
-def _given_up(layer: int, victims: LeastUsed) -> str:
-    share = victims.shares[layer]
-    return f"features given up; they made {share:.2g} of what the layer's features contribute"
+def _given_up(model: BakedModel, victims: LeastUsed) -> Iterator[Row]:
+    """A row for each layer whose own features lost their slots."""
+    for layer, slots in model.slots.items():
+        if slots.given_up:
+            note = f"features given up; they made {victims.shares[layer]:.2g} of what the layer's features contribute"
+            yield Row("slots", f"layer {layer}", len(slots.given_up), note=note)
 
 
 def _with_dtype(config: bytes, wanted: str | None) -> bytes:

@@ -20,6 +20,7 @@ from larqldb.errors import (
     BadPatch,
     BadTensor,
     CannotCompile,
+    DamagedVindex,
     LQLSyntaxError,
     MissingPart,
     OutputExists,
@@ -131,8 +132,8 @@ def test_slots_are_given_up_where_that_is_asked_for(tiny, tmp_path):
     add(tiny, LAST, OWN)
     rows = compile_model(tiny.session, tmp_path / "out", slots="replace", texts=lambda: [IDS], ask=False)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["intermediate_size"] == OWN
-    (given_up,) = [row for row in rows if row.what == "layer 4"]
-    assert given_up.how_many == 1
+    (given_up,) = [row for row in rows if row.what == "slots"]
+    assert (given_up.where, given_up.how_many) == ("layer 4", 1)
     assert "the least used" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -148,6 +149,14 @@ def test_another_file_can_be_compiled(tiny_extracted, tmp_path):
     with closing(larqldb.connect(":memory:")) as conn:
         rows = conn.execute("COMPILE ? INTO MODEL ?", (str(tiny_extracted), str(tmp_path / "out"))).fetchall()
     assert rows[0][0] == "model"
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.json", "model.safetensors"])
+def test_files_that_would_land_elsewhere_are_refused(tiny, tmp_path, name):
+    tiny.database.execute("INSERT INTO files VALUES (?, 'x')", (name,))
+    with pytest.raises(DamagedVindex, match="holds a file named"):
+        tiny.execute("COMPILE CURRENT INTO MODEL ?", (str(tmp_path / "out"),))
+    assert not list(tmp_path.glob("*out*")) + list(tmp_path.glob("elsewhere*"))
 
 
 def test_an_output_that_exists_is_left_alone(tiny, tmp_path):
