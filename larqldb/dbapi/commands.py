@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from larqldb.dbapi import compiling, edits, merging, patches
 from larqldb.dbapi.parameters import Bindings, counted
 from larqldb.dbapi.traces import save_trace
-from larqldb.errors import InterfaceError, NotSupportedError, ProgrammingError, SourceNotFound
+from larqldb.errors import Error, InterfaceError, NotSupportedError, ProgrammingError, SourceNotFound
 from larqldb.extract import extract
 from larqldb.storage.database import MEMORY
 
@@ -82,6 +83,24 @@ def run_command(node: nodes.Command, given: Bindings, connection: Connection) ->
         case nodes.Update():
             return _reported(edits.update(command, given, connection))
     raise NotSupportedError(f"{_name(node)} is not available in this version of larqldb")
+
+
+def run_many(node: nodes.Command, several: Sequence[Bindings], connection: Connection) -> Iterator[Answer]:
+    """Carry out a command for each set of parameters; facts to insert go in together.
+
+    Where that fails they go in one by one, so that those before the one that fails stay.
+    """
+    from larqldb.lql import nodes
+
+    if isinstance(node, nodes.Insert) and isinstance(node.rows, tuple) and len(several) > 1:
+        with suppress(Error):
+            bound = [bind(node, given) for given in several]
+            if len({dataclasses.replace(each, rows=()) for each in bound}) == 1:
+                together = dataclasses.replace(bound[0], rows=tuple(row for each in bound for row in each.rows))
+                yield _reported(edits.insert(together, (), connection))
+                return
+    for given in several:
+        yield run_command(node, given, connection)
 
 
 def changes_edges(node: object) -> bool:

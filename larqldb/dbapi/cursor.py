@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import apsw
 
-from larqldb.dbapi.commands import changes_edges, run_command
+from larqldb.dbapi.commands import changes_edges, run_many
 from larqldb.dbapi.failures import translate
 from larqldb.dbapi.parameters import Bindings, Parameters, binding_problem, bindings, counted
 from larqldb.dbapi.statements import Plan, plan, script
@@ -218,8 +218,7 @@ class Cursor:
         rows: list[Row] = []
         changed = -1
         try:
-            for given in several:
-                answer = run_command(node, given, self.connection)
+            for answer in run_many(node, list(several), self.connection):
                 rows += answer.rows
                 changed = answer.changed if changed < 0 else changed + answer.changed
                 self._description = answer.description

@@ -55,11 +55,10 @@ def insert(command: Any, given: Bindings, connection: Connection) -> list[Row]:
     editor = connection.editor
     with writing(connection):
         return [
-            editor.insert(
-                *fact, layer=command.layer, confidence=command.confidence, alpha=command.alpha,
-                mode=command.mode, regression=command.regression,
+            *editor.insert_all(
+                facts, layer=command.layer, confidence=command.confidence, alpha=command.alpha, mode=command.mode,
+                regression=command.regression,
             )
-            for fact in facts
         ]  # fmt: skip
 
 
@@ -127,6 +126,14 @@ def compact_minor(connection: Connection) -> list[Row]:
 
     with writing(connection):
         return [*upkeep.compact_minor(connection.editor)]
+
+
+def compact_major(command: Any, connection: Connection) -> list[Row]:
+    """COMPACT MAJOR; see ``upkeep.compact_major``."""
+    from larqldb.edit import upkeep
+
+    with writing(connection):
+        return [*upkeep.compact_major(connection.editor, full=command.full, ridge=command.ridge)]
 
 
 def _selected(query: nodes.Fragment, given: Bindings, connection: Connection) -> list[Any]:

@@ -212,7 +212,8 @@ def _take_over(given: ReferenceOperation, patch: str, connection: Connection) ->
                 triple: dict[str, Any] = {"entity": one.entity, "relation": one.relation, "target": one.target}
                 edits.write(db, patch, [Operation("delete", **triple, undoes=one.fact)])
         case "insert_knn":
-            group = editor.compose(*map(str, facts.values()), layer=given.layer, mode="knn")
+            entity, relation, target = map(str, facts.values())
+            (group,) = editor.compose([(entity, relation, target)], layer=given.layer, mode="knn")
             edits.write(db, patch, [replace(one, confidence=given.confidence) for one in group])
         case "insert" | "update":
             if given.gate is None and given.up is None and given.down is None:

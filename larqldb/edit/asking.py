@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,22 @@ DEFAULTS = (
     "The {relation} of {entity} is",
     "{entity}'s {relation} is",
     "What is the {relation} of {entity}? The {relation} of {entity} is",
+    "Q: What is the {relation} of {entity}? A:",
+    "{entity}. {relation}:",
+)
+MORE = (
+    "{entity}'s {relation} is",
+    "{entity}'s {relation},",
+    "{entity}'s {relation} is called",
+    "{entity}, whose {relation} is",
+    "{entity}, which has the {relation}",
+    "The {relation} of {entity} is called",
+    "The name of {entity}'s {relation} is",
+    "What is the {relation} of {entity}? It is",
+    "What is {entity}'s {relation}? It is",
+    "The {relation} of {entity} is the",
+    "Everyone knows that the {relation} of {entity} is",
+    "I asked about the {relation} of {entity}, and learned that it is",
 )
 STRANGERS = (
     *("France", "Japan", "London", "Chicago", "Mozart", "Einstein", "Shakespeare", "Napoleon", "Microsoft", "Toyota"),
@@ -34,49 +52,140 @@ STRANGERS = (
     ),
     *("John Smith", "Maria Garcia", "Hamlet", "the Bible", "Amazon", "the Nile", "Mount Everest", "football", "rice"),
 )
-MOST_WORDINGS = 8
+OTHERS = frozenset({"capital", "language", "currency", "continent", "occupation", "nationality"})
+ASIDE = ("{entity}", "{entity} is", "I read about {entity} and", "My friend told me about {entity}. She said")
+READ = 6  # wordings that a fact is read in
+PLAIN = 2  # of them with the relation's name, whatever others there are
+MOST_WORDINGS = 16  # others that are looked at
 SIBLINGS = 64  # other entities whose answers must stay when a fact is composed
 NEIGHBOURS = 16  # other entities, those last in order, that tell whether they did
+LATEST = 32  # facts inserted before that are looked at
+OTHER_RELATIONS = 5  # that the entity is asked for, too
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Prompts about a relation: ``prompts`` of the entity itself, the canonical one first, and of others.
+class Relation:
+    """How a relation is asked for, whoever it is asked of.
 
-    ``is_default`` says that the relation has no wordings and ``DEFAULTS`` stand in.
+    ``templates`` are the wordings that a fact is read in, the canonical one first, ``more`` further ones; ``names``
+    other entities whose answers must stay, ``neighbours`` some that are not among them. ``is_default`` says that the
+    relation has no wordings and ``DEFAULTS`` stand in.
     """
 
-    prompts: tuple[str, ...]
-    siblings: tuple[str, ...]
+    templates: tuple[str, ...]
+    more: tuple[str, ...]
+    names: tuple[str, ...]
     neighbours: tuple[str, ...]
     is_default: bool
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Prompts about a ``relation``: ``prompts`` of the entity itself, the canonical one first, and of others.
+
+    ``neighbours`` ask the same of others; ``beside`` ask it of names that are much like the entity's, or had facts
+    inserted, and other things of the entity.
+    """
+
+    prompts: tuple[str, ...]
+    neighbours: tuple[str, ...]
+    beside: tuple[str, ...]
+    relation: Relation
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the relation has no wordings of its own."""
+        return self.relation.is_default
+
+
 def asking(db: apsw.Connection, entity: str, relation: str) -> Asking:
     """How an entity is asked for a relation: in the file's own wordings, else those of a pack that larqldb ships."""
-    pack = next((one for one in packs.builtin() if _name(one.relation) == _name(relation)), None)
-    templates = [template.rpartition("\n")[2] for template in wordings.templates(db, relation)]
-    templates = templates or (list(pack.wordings) if pack else [])
-    defaults = [template.replace("{relation}", _name(relation)) for template in DEFAULTS]
-    is_default = not templates
-    chosen = list(dict.fromkeys(templates or defaults))
-    canonical = next((one for one in chosen if one.casefold() == defaults[0].casefold()), chosen[0])
-    chosen = list(dict.fromkeys([canonical, *chosen]))[:MOST_WORDINGS]
-    others = set(wordings.entities(db, relation)) | ({fact.entity for fact in pack.facts} if pack else set())
-    latest = [fact.entity for fact in edits.inserted(db) if fact.relation == relation][-NEIGHBOURS:]
-    others |= set() if len(others) >= NEIGHBOURS else set(STRANGERS)
-    names = [name for name in sorted(others, key=_shuffled) if _name(name) != _name(entity)]
-    held_out = min(NEIGHBOURS, len(names) // 3)
-    asked, kept = names[: len(names) - held_out][:SIBLINGS], names[len(names) - held_out :]
-    asked += [name for name in latest if _name(name) != _name(entity)]
-    siblings = [prompt(chosen[number % len(chosen)], name) for number, name in enumerate(asked)]
-    siblings += [prompt(canonical, name) for name in asked]
-    return Asking(
-        tuple(prompt(template, entity) for template in chosen),
-        tuple(dict.fromkeys(siblings)),
-        tuple(prompt(canonical, name) for name in kept),
-        is_default,
-    )
+    return Askings(db).of(entity, relation)
+
+
+class Askings:
+    """How entities are asked for relations; what is the same for all of a relation is found once."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._known: dict[str, Relation] = {}
+        self._latest: dict[str, list[str]] | None = None
+
+    def of(self, entity: str, relation: str) -> Asking:
+        """How an entity is asked for a relation."""
+        entity = entity.strip()
+        if relation not in self._known:
+            self._known[relation] = self._relation(relation)
+        how = self._known[relation]
+        canonical = how.templates[0]
+        near = [*alike(entity, how.names), *self._before(relation)]
+        beside = [prompt(canonical, name) for name in near if _name(name) != _name(entity)]
+        beside += [prompt(template, entity) for template in (*ASIDE, *_other_questions(relation))]
+        return Asking(
+            tuple(prompt(template, entity) for template in how.templates),
+            tuple(prompt(canonical, name) for name in how.neighbours if _name(name) != _name(entity)),
+            tuple(dict.fromkeys(beside)),
+            how,
+        )
+
+    def _relation(self, relation: str) -> Relation:
+        """A relation's wordings, and names to ask."""
+        pack = _pack(relation)
+        templates = [template.rpartition("\n")[2] for template in wordings.templates(self._db, relation)]
+        templates = templates or (list(pack.wordings) if pack else [])
+        defaults, more = ([one.replace("{relation}", _name(relation)) for one in some] for some in (DEFAULTS, MORE))
+        chosen = list(dict.fromkeys(templates or defaults))
+        canonical = next((one for one in chosen if one.casefold() == defaults[0].casefold()), chosen[0])
+        plain = sorted(chosen, key=len)[: READ - len(defaults[:PLAIN]) - 1] if templates else defaults
+        read = list(dict.fromkeys([canonical, *defaults[:PLAIN], *plain]))
+        more = list(dict.fromkeys([*chosen, *more]))[:MOST_WORDINGS]
+        more = [template for template in more if template not in read]
+        others = set(wordings.entities(self._db, relation)) | ({fact.entity for fact in pack.facts} if pack else set())
+        others |= set() if len(others) >= NEIGHBOURS else set(STRANGERS)
+        names = sorted(others, key=_shuffled)
+        held_out = min(NEIGHBOURS, len(names) // 3)
+        asked, kept = names[: len(names) - held_out][:SIBLINGS], names[len(names) - held_out :]
+        return Relation(tuple(read), tuple(more), tuple(asked), tuple(kept), not templates)
+
+    def _before(self, relation: str) -> list[str]:
+        """Entities of the latest facts inserted for a relation."""
+        if self._latest is None:
+            self._latest = {}
+            for fact in edits.inserted(self._db):
+                self._latest.setdefault(fact.relation, []).append(fact.entity)
+        return list(dict.fromkeys(self._latest.get(relation, ())))[-LATEST:]
+
+
+def alike(entity: str, others: Sequence[str]) -> list[str]:
+    """Names much like an entity's: a word, a part or a few letters more, fewer or other ones."""
+    parts = re.findall(r"[A-Z]?[^\W\d_A-Z]+|[^\W\d_]|\d+|[\W_]+", entity)
+    words, other = entity.split(), others[len(entity) % len(others)] if others else "Avalon"
+    found = [f"New {entity}", entity[: max(2, len(entity) * 2 // 3)] + other[-3:].lower()]
+    if len(words) > 1:
+        found += [" ".join(words[1:]), " ".join(words[:-1])]
+        found += [" ".join([*words[:-1], other.split()[-1]]), " ".join([other.split()[0], *words[1:]])]
+    elif len(parts) > 1:
+        found += ["".join(parts[:-1]), "".join([*parts[:-1], other]), "".join([other, *parts[1:]])]
+        found += ["".join(str(int(part) + 1) if part.isdecimal() else part for part in parts)]
+    else:
+        found += [f"{entity} {other}", f"{entity[:-1]}o" if len(entity) > 3 else f"{entity}o"]
+    return [name for name in dict.fromkeys(found) if name.strip()]
+
+
+def _other_questions(relation: str) -> list[str]:
+    """Wordings of other relations, one each: those of packs that have nothing in common with this one's name."""
+    stems = [word[:4] for word in _name(relation).split()]
+    found = []
+    for pack in packs.builtin():
+        about = _name(" ".join([pack.relation, pack.description, *pack.wordings]))
+        if pack.relation in OTHERS and not any(stem in about for stem in stems):
+            found.append(pack.wordings[0])
+    return found[:OTHER_RELATIONS]
+
+
+def _pack(relation: str) -> packs.Pack | None:
+    """The pack of a relation that larqldb ships."""
+    return next((one for one in packs.builtin() if _name(one.relation) == _name(relation)), None)
 
 
 def _name(text: str) -> str:

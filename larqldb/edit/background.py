@@ -1,4 +1,7 @@
-"""Text that has nothing to do with an edit: the model's own, made with a fixed seed, and what its layers see of it."""
+"""Text that has nothing to do with an edit, and what a layer sees of it.
+
+It is the model's own, made with a fixed seed, and questions about this and that.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from larqldb.edit.reading import Reader
-from larqldb.knowledge.together import Together
+from larqldb.edit.separate import constant
+from larqldb.edit.writing import write
+from larqldb.knowledge import packs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,58 +21,64 @@ if TYPE_CHECKING:
 
     from larqldb.edit.context import Model
 
+    Floats = NDArray[np.float32]
+
 _WORDS = """
 The In A It When This He She We For 1. def To On What How There If I As My You At From By With One After Many While Some
-Once
+Once La Der Les El import <div> {
 """
 BEGINNINGS = tuple(_WORDS.split())
-TEXTS = 64
-TOKENS = 64  # of a text
-SKIPPED = 3  # tokens at a text's beginning: those read before them stand in for it, and look like nothing else
-MASS = 0.95  # of the probability is sampled from
+TOKENS = 40  # of a text
+QUESTIONS = 8  # of a relation
+SEED = 0
 
 
 def texts(model: Model) -> list[list[int]]:
-    """Token ids of texts the base model makes up, sampled from its most probable tokens with a fixed seed."""
+    """Token ids of texts the base model makes up, some that begin as any text may, some about a thing named."""
     stored = model.kept.get("background")
     if stored is None:
-        stored = model.kept["background"] = json.dumps(_make_up(model)).encode()
+        named = [f"{pack.facts[len(pack.facts) // 3].entity} is" for pack in packs.builtin()][::2]
+        beginnings = [model.tokenizer.encode(beginning) for beginning in (*BEGINNINGS, *named)]
+        stored = model.kept["background"] = json.dumps(write(model.base, beginnings, TOKENS, SEED)).encode()
     made: list[list[int]] = json.loads(stored)
     return made
 
 
-def keys(model: Model, layer: int) -> NDArray[np.float32]:
-    """What a layer's gates see of these texts: FFN inputs, float32 [tokens, hidden]."""
+def keys(model: Model, layer: int) -> Floats:
+    """What a layer's gates see of these texts and of questions: FFN inputs, float32 [tokens, hidden]."""
+    return np.asarray(model.once(("background", layer), lambda: _keys(model, layer)))
+
+
+def bias(model: Model, layer: int) -> Floats:
+    """The direction b with b·x near 1 for all that a layer's gates see: [hidden]."""
+    return np.asarray(model.once(("bias", layer), lambda: constant([keys(model, layer)])))
+
+
+def moment(model: Model, layer: int) -> Floats:
+    """The second moment of all that a layer's gates see: float32 [hidden, hidden]."""
+
+    def make() -> Floats:
+        seen = keys(model, layer)
+        return np.asarray(seen.T @ seen / len(seen), np.float32)
+
+    return np.asarray(model.once(("moment", layer), make))
+
+
+def _keys(model: Model, layer: int) -> Floats:
     name = f"background keys {layer}"
     stored = model.kept.get(name)
     if stored is None:
-        watched = f"layers.{layer}.ffn_input"
-        reader = Reader(model.base, [watched], logits=False)
-        seen = reader.read_everywhere(texts(model))
-        found = [inputs[watched][SKIPPED:] for _, inputs in sorted(seen, key=lambda pair: pair[0])]
-        stored = model.kept[name] = np.concatenate(found).astype(np.float16).tobytes()
+        seen = model.reader(layer).read([*texts(model), *_questions(model)])
+        found = np.concatenate([one.inputs for one in seen]).astype(np.float16)
+        stored = model.kept[name] = b"".join({row.tobytes(): None for row in found})  # what several begin with, once
     return np.frombuffer(stored, np.float16).reshape(-1, model.network.hidden).astype(np.float32)
 
 
-def _make_up(model: Model) -> list[list[int]]:
-    generator = np.random.default_rng(0)
-    reading = Together(model.base).begin([])
-    beginnings = (BEGINNINGS * TEXTS)[:TEXTS]
-    made = [list(model.tokenizer.encode(beginning)) for beginning in beginnings]
-    step: dict[int, Sequence[int]] = dict(enumerate(made))
-    for _ in range(TOKENS):
-        logits, _ = reading.read(step)
-        chosen = [_sample(row, generator) for row in logits]
-        step = {number: [token] for number, token in enumerate(chosen)}
-        for ids, token in zip(made, chosen, strict=True):
-            ids.append(token)
-    return made
-
-
-def _sample(logits: NDArray[np.float32], generator: np.random.Generator) -> int:
-    """A token by its probability, the unlikeliest left out."""
-    order = np.argsort(-logits, kind="stable")
-    probabilities = np.exp(logits[order].astype(np.float64) - logits[order[0]])
-    probabilities /= probabilities.sum()
-    count = int(np.searchsorted(np.cumsum(probabilities), MASS)) + 1
-    return int(order[generator.choice(count, p=probabilities[:count] / probabilities[:count].sum())])
+def _questions(model: Model) -> list[Sequence[int]]:
+    """Token ids of wordings of the relation packs, each about an entity of its own, answered."""
+    asked = [
+        f"{wording.replace(packs.SLOT, fact.entity)} {fact.target}."
+        for pack in packs.builtin()
+        for wording, fact in zip((pack.wordings * QUESTIONS)[:QUESTIONS], pack.facts[::3], strict=False)
+    ]
+    return [model.tokenizer.encode(text) for text in asked]

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from larqldb.edit.asking import Asking, asking
+import numpy as np
+
+from larqldb.edit.asking import Asking, Askings
 from larqldb.edit.context import Model
-from larqldb.edit.measuring import Measuring, Reading, divergence, most_changed, neighbourhood
+from larqldb.edit.effects import Effects
+from larqldb.edit.measuring import Reading, divergence, most_changed, neighbourhood, target_ids
 from larqldb.edit.report import Report
-from larqldb.errors import DataError, NotSupportedError, ProgrammingError, TooMuchChanged
+from larqldb.errors import DataError, ProgrammingError, TooMuchChanged
 from larqldb.storage import edits
 from larqldb.storage.edits import Background, Match, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from larqldb.functions.session import Session
@@ -35,6 +37,26 @@ def methods() -> Any:
     return compose
 
 
+NOTHING = Reading(np.empty((1, 0)), np.empty(0, np.bool_))  # was read yet
+
+
+@dataclass(eq=False)
+class _Fact:
+    """A fact that is being inserted: how it is asked for, what was said before, and what was written for it."""
+
+    entity: str
+    relation: str
+    target: str
+    how: Asking
+    before: Reading = NOTHING
+    first: Operation | None = None
+    number: int = 0
+
+    @property
+    def triple(self) -> tuple[str, str, str]:
+        return self.entity, self.relation, self.target
+
+
 class Editor:
     """Edits of the model behind one session; ``reports`` False leaves out all measuring that is not asked for.
 
@@ -49,9 +71,9 @@ class Editor:
         self._model: Model | None = None
 
     @cached_property
-    def measuring(self) -> Measuring:
+    def effects(self) -> Effects:
         """Reads what the network answers."""
-        return Measuring(self.session.tokenizer)
+        return Effects(self.session.tokenizer)
 
     @property
     def model(self) -> Model:
@@ -65,17 +87,21 @@ class Editor:
             head = before.head if before is not None else session.head
             self._model = Model(
                 session.runner, session.base_runner, session.tokenizer, head, session.norm("final_norm", None), norms,
-                self.background,
+                self.background, session.live.edits,
             )  # fmt: skip
         return self._model
 
     # Facts
 
     def insert(
+        self, entity: str, relation: str, target: str, *, instead: Match | None = None, **clauses: Any
+    ) -> Report:
+        """Make the model answer a fact; ``instead`` of an edge that it takes the place of. See ``insert_all``."""
+        return self.insert_all([(entity, relation, target)], instead=instead, **clauses)[0]
+
+    def insert_all(
         self,
-        entity: str,
-        relation: str,
-        target: str,
+        facts: Sequence[tuple[str, str, str]],
         *,
         layer: int | None = None,
         confidence: float | None = None,
@@ -83,38 +109,55 @@ class Editor:
         mode: str | None = None,
         regression: float | None = None,
         instead: Match | None = None,
-    ) -> Report:
-        """Make the model answer a fact; ``instead`` of an edge that it takes the place of.
+    ) -> list[Report]:
+        """Make the model answer facts, each (entity, relation, target): all together, told apart from each other.
 
-        Raises DataError for a fact that says nothing, ProgrammingError for a layer that is not there or a setting out
-        of range, TooMuchChanged where neighbours change by more than ``regression``, MissingPart where the vindex does
-        not hold the network.
+        A fact given twice for an entity and a relation counts as it comes last. Raises DataError for a fact that says
+        nothing, ProgrammingError for a layer that is not there or a setting out of range, TooMuchChanged where
+        neighbours change by more than ``regression``, MissingPart where the vindex does not hold the network.
         """
-        self._check(entity, relation, target, layer, confidence, alpha, regression)
-        if mode is None:
-            mode = "compose"
-        how, others = asking(self.session.db, entity, relation), self.reports or regression is not None
-        notes = [f"no wordings of {relation!r} are known: asked as {how.prompts[0]!r}"] if how.is_default else []
-        patch = self._patch()
-        self._restore(patch, entity, relation, target)
-        before = self._read(how, target, others)
-        if before.answers and alpha is None and instead is None:
-            notes.append("it is the model's answer already: nothing was added. ALPHA 1 adds a feature all the same")
-            after = before
-            return self._report((entity, relation, target), None, None, None, before, after, notes)
+        for triple in facts:
+            self._check(*triple, layer, confidence, alpha, regression)
+        if not facts:
+            return []
+        mode, others = mode or "compose", self.reports or regression is not None
+        patch, askings = self._patch(), Askings(self.session.db)
+        known: dict[tuple[str, str], _Fact] = {}
+        for entity, relation, target in facts:
+            self._restore(patch, entity, relation, target)
+            known[entity, relation] = _Fact(entity, relation, target, askings.of(entity, relation))
+        todo = list(known.values())
+        self._read_all([(fact.how, fact.target) for fact in todo], layer)
+        for fact in todo:
+            fact.before = self._read(fact.how, fact.target, others, layer)
+        needed = [fact for fact in todo if alpha is not None or instead is not None or not fact.before.answers]
         undoes = self._take_out(instead, patch) if instead is not None else None
-        group = self._compose(entity, relation, target, how, layer, alpha, mode)
-        changed = [replace(op, operation="update") if instead is not None and mode == "compose" else op for op in group]
-        first = replace(changed[0], undoes=undoes, confidence=confidence)
-        fact = self._write(patch, [first, *(replace(op, confidence=confidence) for op in changed[1:])])
-        after = self._finish(how, target, others, before, regression)
-        edits.set_probability(self.session.db, fact, after.probability)
+        for fact, group in zip(needed, self._compose(needed, layer, alpha, mode), strict=True):
+            if instead is not None and mode == "compose":
+                group = [replace(op, operation="update") for op in group]
+            group = [replace(op, confidence=confidence) for op in group]
+            fact.first = replace(group[0], undoes=undoes)
+            fact.number = self._write(patch, [fact.first, *group[1:]])
+        self.background.store()
+        reports = [self._inserted(fact, mode, others, layer, regression) for fact in todo]
         edits.show(self.session.db)
-        return self._report((entity, relation, target), first.layer, first.feature, mode, before, after, notes)
+        found = {(fact.entity, fact.relation): report for fact, report in zip(todo, reports, strict=True)}
+        return [found[entity, relation] for entity, relation, _ in facts]
+
+    def _inserted(self, fact: _Fact, mode: str, others: bool, layer: int | None, regression: float | None) -> Report:
+        """What became of a fact that was to be inserted."""
+        asked = fact.how.prompts[0]
+        notes = [f"no wordings of {fact.relation!r} are known: asked as {asked!r}"] if fact.how.is_default else []
+        if fact.first is None:
+            notes.append("it is the model's answer already: nothing was added. ALPHA 1 adds a feature all the same")
+            return self._report(fact.triple, None, None, None, fact.before, fact.before, notes)
+        after = self._finish(fact.how, fact.target, others, fact.before, regression, layer)
+        edits.set_probability(self.session.db, fact.number, after.probability)
+        return self._report(fact.triple, fact.first.layer, fact.first.feature, mode, fact.before, after, notes)
 
     def delete(self, edge: Match, *, regression: float | None = None) -> Report | None:
         """Take an edge away: an inserted fact exactly, else make the model stop answering it; None: it does not."""
-        how = asking(self.session.db, edge.entity, edge.relation)
+        how = self._how(edge.entity, edge.relation)
         before = self._read(how, edge.target, self.reports)
         patch = self._patch()
         notes: list[str] = []
@@ -140,7 +183,8 @@ class Editor:
     def delete_features(self, features: Sequence[tuple[int, int]]) -> list[Report]:
         """Take away what single features contribute, the base's own or added ones."""
         session, patch, reports = self.session, self._patch(), []
-        before = self.measuring.unrelated(session.runner) if self.reports else None
+        first = min((layer for layer, _ in features), default=0)
+        before = self.effects.unrelated(self.model, first) if self.reports else None
         gone = set(session.live.edits.removed)
         for layer, feature in features:
             if (layer, feature) not in gone:
@@ -149,7 +193,7 @@ class Editor:
         edits.show(session.db)
         if before is None or not reports:
             return reports
-        kl = divergence(before, self.measuring.unrelated(session.runner))
+        kl = divergence(before, self.effects.unrelated(self.model, first))
         note = None if len(reports) == 1 else f"kl is that of all {len(reports)} features together"
         return [report._replace(kl=kl, note=note) for report in reports]
 
@@ -174,15 +218,24 @@ class Editor:
 
     def own(self, entity: str, relation: str, target: str) -> Match | None:
         """The edge that the model itself answers, though nothing says so; None where it does not."""
-        how = asking(self.session.db, entity, relation)
+        how = self._how(entity, relation)
         if not target or not self._read(how, target, others=False).answers:
             return None
         return Match(None, entity, relation, target, None, None, None, "model")
 
-    def compose(self, entity: str, relation: str, target: str, *, layer: int | None, mode: str) -> list[Operation]:
-        """The operations that make a fact, not written yet; errors as of ``insert``."""
-        self._check(entity, relation, target, layer, None, None, None)
-        return self._compose(entity, relation, target, asking(self.session.db, entity, relation), layer, None, mode)
+    def compose(
+        self, facts: Sequence[tuple[str, str, str]], *, layer: int | None, mode: str, ridge: float | None = None
+    ) -> list[list[Operation]]:
+        """The operations that make facts, together, not written yet; errors as of ``insert_all``."""
+        for fact in facts:
+            self._check(*fact, layer, None, None, None)
+        askings = Askings(self.session.db)
+        asked = [_Fact(*fact, askings.of(fact[0], fact[1])) for fact in facts]
+        return self._compose(asked, layer, None, mode, ridge)
+
+    def probability(self, entity: str, relation: str, target: str, layer: int | None = None) -> float:
+        """Of the whole target in the first wording, as the network is now."""
+        return self._read(self._how(entity, relation), target, others=False, layer=layer).probability
 
     def first_token(self, down: NDArray[np.float32]) -> str:
         """The token that a feature writing ``down`` promotes most."""
@@ -256,42 +309,42 @@ class Editor:
         """What takes an edge of the model's own off the list of edges."""
         return Operation("delete", entity=edge.entity, relation=edge.relation, target=edge.target)
 
+    def _how(self, entity: str, relation: str) -> Asking:
+        return Askings(self.session.db).of(entity, relation)
+
     def _compose(
-        self, entity: str, relation: str, target: str, how: Asking, layer: int | None, alpha: float | None, mode: str
-    ) -> list[Operation]:
-        """The operations that make a fact."""
-        module, session = methods(), self.session
-        function = getattr(module, mode, None)
-        if function is None:
-            raise NotSupportedError(
-                f"INSERT INTO EDGES … MODE {mode.upper()} is not available in this version of larqldb"
-            )
-        made = function(
-            self.model, module.Fact(entity, relation, target), wordings=how.prompts, siblings=how.siblings,
-            layer=layer, alpha=alpha,
-        )  # fmt: skip
-        plain = Operation("insert", entity=entity, relation=relation, target=target)
-        if mode == "knn":
-            vectors = {"gate": made.key, "down": made.value, "least_cosine": made.least_cosine}
-            return [replace(plain, operation="insert_knn", layer=made.layer, **vectors)]
-        return self._numbered(plain, made.features, session.network.ffn)
+        self, facts: Sequence[_Fact], layer: int | None, alpha: float | None, mode: str, ridge: float | None = None
+    ) -> list[list[Operation]]:
+        """The operations that make facts, for each of them."""
+        if not facts:
+            return []
+        module, session, groups = methods(), self.session, []
+        tasks = [module.Task(module.Fact(*fact.triple), fact.how, layer, alpha, ridge) for fact in facts]
+        following: dict[int, int] = {}
+        for fact, made in zip(facts, getattr(module, mode)(self.model, tasks), strict=True):
+            plain = Operation("insert", entity=fact.entity, relation=fact.relation, target=fact.target)
+            if mode == "knn":
+                groups.append([
+                    replace(plain, operation="insert_knn", layer=row.layer, gate=row.key, down=row.value,
+                            least_cosine=row.least_cosine)
+                    for row in made
+                ])  # fmt: skip
+            else:
+                groups.append(self._numbered(plain, made.features, session.network.ffn, following))
+        return groups
 
     def _suppress(self, edge: Match, how: Asking) -> list[Operation]:
         """The operations that make the model stop answering a fact of its own."""
         module = methods()
-        function = getattr(module, "suppress", None)
-        if function is None:
-            raise NotSupportedError(f"DELETE FROM EDGES of {OWN} is not available in this version of larqldb")
-        made = function(
-            self.model, module.Fact(edge.entity, edge.relation, edge.target), wordings=how.prompts,
-            siblings=how.siblings,
-        )  # fmt: skip
-        return self._numbered(self._hiding(edge), made.features, self.session.network.ffn) or [self._hiding(edge)]
+        task = module.Task(module.Fact(edge.entity, edge.relation, edge.target), how)
+        (made,) = module.suppress(self.model, [task])
+        return self._numbered(self._hiding(edge), made.features, self.session.network.ffn, {})
 
-    def _numbered(self, plain: Operation, features: Sequence[Any], first: int) -> list[Operation]:
-        """One operation for each feature, numbered behind those that are there."""
+    def _numbered(
+        self, plain: Operation, features: Sequence[Any], first: int, following: dict[int, int]
+    ) -> list[Operation]:
+        """One operation for each feature, numbered behind those that are there, and those in ``following``."""
         group: list[Operation] = []
-        following: dict[int, int] = {}
         for made in features:
             number = following.get(made.layer)
             if number is None:
@@ -311,13 +364,24 @@ class Editor:
 
     # What it did
 
-    def _read(self, how: Asking, target: str, others: bool) -> Reading:
-        return self.measuring.read(self.session.runner, how, target, others=others)
+    def _read_all(self, asked: Sequence[tuple[Asking, str]], layer: int | None) -> None:
+        """Read several facts' wordings at once, for what looks at them one by one."""
+        tokenizer, model = self.session.tokenizer, self.model
+        texts = [
+            [*tokenizer.encode(text), *target_ids(tokenizer, target)] for how, target in asked for text in how.prompts
+        ]
+        model.seen(model.layer if layer is None else layer, texts)
 
-    def _finish(self, how: Asking, target: str, others: bool, before: Reading, regression: float | None) -> Reading:
+    def _read(self, how: Asking, target: str, others: bool, layer: int | None = None) -> Reading:
+        return self.effects.read(self.model, how, target, others=others, layer=layer)
+
+    def _finish(
+        self, how: Asking, target: str, others: bool, before: Reading, regression: float | None,
+        layer: int | None = None,
+    ) -> Reading:  # fmt: skip
         """What the network says now; TooMuchChanged where that is not allowed."""
         self.background.store()
-        after = self._read(how, target, others)
+        after = self._read(how, target, others, layer)
         change = neighbourhood(before, after) if others else None
         if regression is not None and change is not None and change > regression:
             raise TooMuchChanged(prompt=most_changed(before, after, how.neighbours), change=change, limit=regression)

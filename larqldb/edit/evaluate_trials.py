@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from larqldb.edit.asking import DEFAULTS, asking
+from larqldb.edit.asking import Askings
 from larqldb.knowledge import packs, records
 from larqldb.knowledge.answers import key
 from larqldb.knowledge.wordings import prompt
@@ -20,15 +20,16 @@ from larqldb.storage import wordings
 if TYPE_CHECKING:
     import apsw
 
+    from larqldb.edit.asking import Relation
     from larqldb.edit.evaluate_facts import Stated
 
 NEIGHBOURS = 16
 OTHERS = 3  # relations of the same entity
 ALIKE = 1 / 3  # of the entities of a relation are another's too: then both can be asked about them
 HELD_OUT = (  # for relations without wordings of their own, or with a single one
-    "Everybody knows the {relation} of {entity}: it is",
-    "Q: What is the {relation} of {entity}? A:",
+    "Everybody here can tell you {entity}'s {relation}: it is",
     "If someone asks for the {relation} of {entity}, the answer is",
+    "As for the {relation}, that of {entity} is",
 )
 
 
@@ -55,7 +56,7 @@ class Wordings:
 
 
 def split(db: apsw.Connection, relation: str) -> Wordings:
-    """The wordings of a relation in two: those of the file, else of the pack, else ``DEFAULTS`` and ``HELD_OUT``.
+    """The wordings of a relation in two: those of the file, else of the pack; INSERT has its own for others.
 
     A pack's are in their own order, the file's in none that has a meaning. Worked examples before them are left out.
     """
@@ -64,16 +65,19 @@ def split(db: apsw.Connection, relation: str) -> Wordings:
     plain = list(dict.fromkeys(known or (pack.wordings if pack else ())))
     if pack is not None and set(plain) == set(pack.wordings):
         plain = list(pack.wordings)
-    named = relation.replace("-", " ").replace("_", " ")
-    held_out = [template.replace("{relation}", named) for template in HELD_OUT]
-    if not plain:
-        return Wordings(tuple(template.replace("{relation}", named) for template in DEFAULTS), tuple(held_out))
     half = (len(plain) + 1) // 2
-    return Wordings(tuple(plain[:half]), tuple(plain[half:] or held_out))
+    return Wordings(tuple(plain[:half]), tuple(plain[half:]) or _held_out(relation))
+
+
+def _held_out(relation: str) -> tuple[str, ...]:
+    named = relation.replace("-", " ").replace("_", " ")
+    return tuple(template.replace("{relation}", named) for template in HELD_OUT)
 
 
 def hold_out(db: apsw.Connection, relation: str, known: Wordings) -> None:
     """Let a file know a relation's seen wordings and no others: what INSERT on that file works with."""
+    if not known.seen:
+        return
     stored = db.execute("SELECT name FROM relations WHERE name = ? COLLATE NOCASE", (relation,)).fetchone()
     name = stored[0] if stored else relation
     records.add_relation(db, name, None, "user")
@@ -81,46 +85,48 @@ def hold_out(db: apsw.Connection, relation: str, known: Wordings) -> None:
 
 
 def trials(db: apsw.Connection, facts: Sequence[Stated], known: Mapping[str, Wordings]) -> list[Trial]:
-    """What to ask about each fact. Nobody edited in a relation is asked for it as another's neighbour."""
+    """What to ask about each fact. Nobody edited in a relation is asked for it as another's neighbour.
+
+    Held-out wordings that INSERT thinks of by itself are not asked.
+    """
+    askings = Askings(db)
     edited = {(fact.relation, key(fact.entity)) for fact in facts}
     made: list[Trial] = []
     neighbours: dict[str, tuple[str, ...]] = {}
     for fact in facts:
-        ways = known[fact.relation]
+        asked = askings.of(fact.entity, fact.relation)
+        unseen = _untold(known[fact.relation].unseen, asked.relation) or _untold(
+            _held_out(fact.relation), asked.relation
+        )
         if fact.relation not in neighbours:
-            neighbours[fact.relation] = _neighbours(db, facts, fact.relation, ways)
-        asked = asking(db, fact.entity, fact.relation)
-        unseen = tuple(prompt(template, fact.entity) for template in ways.unseen)
+            names = _neighbours(db, fact.relation, asked.relation, {name for of, name in edited if of == fact.relation})
+            pairs = [(template, name) for name in names for template in (asked.relation.templates[0], unseen[0])]
+            neighbours[fact.relation] = tuple(prompt(template, name) for template, name in pairs)
         others = [
-            prompt(pack.wordings[0], fact.entity)
+            prompt(pack.wordings[1], fact.entity)  # INSERT may look at the first
             for pack in _like(fact.relation)
             if (pack.relation, key(fact.entity)) not in edited
         ]
-        made.append(Trial(fact, asked.prompts, unseen, neighbours[fact.relation], tuple(others[:OTHERS])))
+        seen, held_out = asked.prompts, tuple(prompt(template, fact.entity) for template in unseen)
+        made.append(Trial(fact, seen, held_out, neighbours[fact.relation], tuple(others[:OTHERS])))
     return made
 
 
-def _neighbours(db: apsw.Connection, facts: Sequence[Stated], relation: str, ways: Wordings) -> tuple[str, ...]:
-    """Prompts about other entities, in a wording that INSERT sees and in one that it does not."""
-    own = [fact for fact in facts if fact.relation == relation]
-    edited = {key(fact.entity) for fact in own}
+def _untold(templates: Sequence[str], relation: Relation) -> list[str]:
+    """Those wordings that INSERT does not use."""
+    told = {key(template) for template in (*relation.templates, *relation.more)}
+    return [template for template in templates if key(template) not in told]
+
+
+def _neighbours(db: apsw.Connection, relation: str, how: Relation, edited: set[str]) -> list[str]:
+    """Other entities: first those INSERT knows nothing of, then those it measures by, then whoever."""
     pack = _pack(relation)
     names = {*wordings.entities(db, relation), *((fact.entity for fact in pack.facts) if pack else ())}
-    names = {name for name in names if key(name) not in edited}
-    compared, measured = set[str](), set[str]()
-    for fact in own:
-        asked = asking(db, fact.entity, relation)
-        compared.update(asked.siblings)
-        measured.update(asked.neighbours)
-
-    def among(prompts: set[str]) -> set[str]:
-        return {name for name in names if any(prompt(template, name) in prompts for template in ways.seen)}
-
-    second = among(measured) - among(compared)
-    first = names - among(compared) - second
-    strangers = {fact.entity for each in packs.builtin() for fact in each.facts} - names
-    ordered = [name for group in (first, second, strangers) for name in sorted(group, key=_shuffled)]
-    return tuple(prompt(template, name) for name in ordered[:NEIGHBOURS] for template in (ways.seen[0], ways.unseen[0]))
+    names = {name for name in names if key(name) not in edited} - set(how.names)
+    second = names & set(how.neighbours)
+    strangers = {fact.entity for each in packs.builtin() for fact in each.facts} - names - set(how.names)
+    groups = (names - second, second, strangers)
+    return [name for group in groups for name in sorted(group, key=_shuffled)][:NEIGHBOURS]
 
 
 def _like(relation: str) -> list[packs.Pack]:

@@ -12,45 +12,55 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-RIDGE = 1e-2  # of the mean variance of a coordinate
-ROUNDS = 12
+ROUNDS = 16
+MORE = 192  # vectors that a round takes in at most, those furthest above 0
+NOTHING = 0.01  # as far above 0 as a vector may come out that is not taken in
 
 
-def separating(wanted: Floats, others: Sequence[Floats], weights: Sequence[float]) -> Floats:
-    """The direction g [hidden] with g·x near 1 for ``wanted`` [n, hidden], 0 or below for all ``others``.
+def separating(wanted: Sequence[Floats], others: Sequence[Floats], ridge: float) -> Floats:
+    """The direction g [hidden] with g·x near 1 for all ``wanted`` [n, hidden], 0 or below for all ``others``.
 
-    Least squares over the wanted ones and those above 0 alone, by Newton's method; each group of others counts by its
-    weight, the wanted ones by 1, however many vectors are in it. Only vectors that are hard to tell apart shape the
-    direction, which is what tells apart vectors not among them: on prompts of SmolLM2's layer 24 with unseen wordings
-    87 of 100 came out above every one of 4,000 others, against 45 to 77 by least squares over all of them.
+    Least squares over the wanted ones and those above 0 alone, by Newton's method; each group counts by 1, however
+    many vectors are in it, and ``ridge``, in mean variances of a coordinate, by its square. Only vectors that are hard
+    to tell apart shape the direction, which is what tells apart vectors not among them: on prompts of SmolLM2's layer
+    24 with unseen wordings 87 of 100 came out above every one of 4,000 others, against 45 to 77 by least squares over
+    all of them. So few do that the normal equations are solved for their multipliers, one for each vector.
     Keerthi and DeCoste, A modified finite Newton method for fast solution of large scale linear SVMs, 2005.
     """
-    groups = [wanted, *others]
-    x = np.concatenate(groups)
-    shares = [1.0, *weights]
-    each = [share / max(1, len(group)) for group, share in zip(groups, shares, strict=True)]
-    weight = np.repeat(np.array(each, np.float32), [len(group) for group in groups])
-    is_wanted = np.arange(len(x)) < len(wanted)
-    moment = _moment(x, weight)
-    ridge = np.float32(RIDGE * np.trace(moment) / len(moment)) * np.eye(len(moment), dtype=np.float32)
-    active = np.ones(len(x), bool)
-    goal = wanted.sum(axis=0) * weight[0]
+    count = sum(map(len, wanted))
+    groups = [group for group in (*wanted, *others) if len(group)]
+    x = np.concatenate(groups).astype(np.float32)
+    weight = np.repeat([1 / len(group) for group in groups], [*map(len, groups)])
+    ridge *= sum(np.einsum("ij,ij->", group, group) / len(group) for group in groups)
+    inverse = (ridge / x.shape[1] / weight).astype(np.float32)
+    active = np.arange(count)
     direction = np.zeros(x.shape[1], np.float32)
     for _ in range(ROUNDS):
-        direction = np.linalg.solve(moment + ridge, goal)
-        reached = x @ direction
-        wrong = np.where(is_wanted, True, reached > 0)
-        changed = wrong != active
-        if not changed.any():
+        direction = _least_squares(x[active], (active < count).astype(np.float32), inverse[active])
+        reached = x[count:] @ direction
+        violating = reached > NOTHING
+        kept = active[count:][reached[active[count:] - count] > 0]
+        violating[kept - count] = False
+        new = np.flatnonzero(violating)
+        if not len(new) and len(kept) == len(active) - count:
             break
-        moment = moment + _moment(x[changed], np.where(wrong, weight, -weight)[changed])
-        active = wrong
+        new = new[np.argsort(-reached[new], kind="stable")[:MORE]]
+        active = np.concatenate([active[:count], kept, new + count])
     return np.asarray(direction, np.float32)
 
 
-def _moment(x: Floats, weight: Floats) -> Floats:
-    """The weighted second moment: [hidden, hidden]."""
-    return np.asarray((x * weight[:, None]).T @ x, np.float32)
+def _least_squares(z: Floats, goal: Floats, inverse: Floats) -> Floats:
+    """The d [hidden] least in |d|² + Σ (z·d − goal)² / inverse over z [n, hidden], ``goal`` and ``inverse`` [n].
+
+    By its multipliers where there are fewer of them than numbers in d.
+    """
+    count, hidden = z.shape
+    if count < hidden:
+        found = z.T @ np.linalg.solve(z @ z.T + np.diag(inverse), goal)
+    else:
+        scaled = z / inverse[:, None]
+        found = np.linalg.solve(z.T @ scaled + np.eye(hidden, dtype=np.float32), scaled.T @ goal)
+    return np.asarray(found, np.float32)
 
 
 def constant(groups: Sequence[Floats]) -> Floats:

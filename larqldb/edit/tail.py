@@ -2,71 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 
-from larqldb.model import graph
+from larqldb.edit.forest import Sight, nobody
+from larqldb.edit.reading import no_further
+from larqldb.knowledge.together import by_places
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from onnx import ModelProto
 
     from larqldb.model.runner import Runner
 
+    Floats = NDArray[np.float32]
+    Numbers = NDArray[np.int64]
+
 
 class Tail:
-    """The layers after ``layer`` and the head, with the weights and changes of a runner."""
+    """The layers after ``layer``, with the weights and changes of a runner."""
 
     def __init__(self, runner: Runner, layer: int) -> None:
         self.layer = layer
         self.network = runner.network
         self._source = f"layers.{layer}.residual"
-        self._changed = runner.changed(self._cut, {})
-        self._read = {value.name for value in self._changed.session.get_inputs()}
+        self._end = f"layers.{self.network.layers - 1}.residual"
+        after = range(layer + 1, self.network.layers)
+        self._caches = [f"layers.{number}.{part}" for number in after for part in ("key", "value")]
+        if self._caches:
+            self._changed = runner.changed(self._cut, {}, expose=[self._end])
+            self._read = {value.name for value in self._changed.session.get_inputs()}
 
     def of(self, runner: Runner) -> Tail:
         """The same of a runner that has the same graph with other numbers."""
+        if not self._caches:
+            return self
         tail = copy(self)
         tail._changed = copy(self._changed)
         tail._changed.weights = runner.weights
         return tail
 
-    def logits(self, residuals: Sequence[NDArray[np.float32]], wanted: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Logits at ``wanted`` positions of texts whose ``residuals`` [positions, hidden] after the layer are given.
+    def begin(self) -> Reading:
+        """Nothing read yet."""
+        nothing = nobody(self.network)
+        return Reading(self, Sight(), {f"past.{cache}": nothing for cache in self._caches})
 
-        As many wanted positions for every text: float32 [texts, wanted, vocab].
-        """
-        network, longest = self.network, max(map(len, residuals))
-        given = np.zeros((len(residuals), longest, network.hidden), np.float32)
-        for row, residual in zip(given, residuals, strict=True):
-            row[: len(residual)] = residual
-        empty = np.empty((len(residuals), network.kv_heads, 0, graph.cache_width(network.head_dim)), np.float32)
+    def run(
+        self, sight: Sight, residuals: Floats, cache: dict[str, ort.OrtValue]
+    ) -> tuple[Floats, dict[str, ort.OrtValue]]:
+        """What the last layer leaves behind [n, hidden] for the latest nodes of ``sight``, and the cache with them."""
+        if not self._caches:
+            return residuals, {}
         feeds: dict[str, NDArray[Any]] = {
-            self._source: given,
-            "wanted": np.array(wanted, np.int64),
-            "last": np.array([len(residual) - 1 for residual in residuals], np.int32),
-            "total": np.array(longest, np.int32),
-            **self._changed.rotary_tables(longest),
+            self._source: np.ascontiguousarray(residuals[None], np.float32),
+            "last": np.array([len(sight)], np.int32),
+            "total": np.array(len(sight) + 1, np.int32),
+            "places": sight.places[None, -len(residuals) :],
+            **sight.biases(self.network, len(residuals)),
+            **self._changed.rotary_tables(len(sight) + 1),
         }
-        for layer in range(self.layer + 1, network.layers):
-            feeds |= {f"past.layers.{layer}.{part}": empty for part in ("key", "value")}
-        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items() if name in self._read}
-        values |= {name: value for name, value in self._changed.weights.items() if name in self._read}
-        logits: NDArray[np.float32] = self._changed.session.run_with_ort_values(["logits"], values)[0].numpy()
-        return logits
+        given = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items() if name in self._read}
+        given |= {name: value for name, value in self._changed.weights.items() if name in self._read} | cache
+        outputs = [self._end, *(f"present.{name}" for name in self._caches)]
+        end, *kept = self._changed.session.run_with_ort_values(outputs, given, no_further())
+        return end.numpy()[0], {f"past.{name}": value for name, value in zip(self._caches, kept, strict=True)}
 
     def _cut(self, model: ModelProto) -> None:
-        """Leave out of a graph what only leads up to the residuals, which become an input."""
+        """Leave out of a graph what only leads up to the residuals, which become an input, and the head."""
         from onnx import TensorProto, helper
 
+        by_places(model, self.network)
         made = model.graph
+        kept = {self._end, *(f"present.{name}" for name in self._caches)}
         makers = {output: node for node in made.node for output in node.output}
-        needed, waiting = set(), ["logits"]
+        needed, waiting = set(), list(kept)
         while waiting:
             name = waiting.pop()
             if name not in needed:
@@ -75,13 +88,30 @@ class Tail:
         nodes = [
             node for node in made.node if self._source not in node.output and any(out in needed for out in node.output)
         ]
-        for kind, kept in (("node", nodes), ("initializer", [i for i in made.initializer if i.name in needed])):
-            del getattr(made, kind)[:]
-            getattr(made, kind).extend(kept)
+        constants = [constant for constant in made.initializer if constant.name in needed]
         shape: list[str | int | None] = ["b", "s", self.network.hidden]
         inputs = [value for value in made.input if value.name in needed and value.name != self._source]
         inputs.append(helper.make_tensor_value_info(self._source, TensorProto.FLOAT, shape))
-        outputs = [value for value in made.output if value.name == "logits"]
-        for kind, kept in (("input", inputs), ("output", outputs)):
+        outputs = [value for value in made.output if value.name in kept]
+        for kind, parts in (("node", nodes), ("initializer", constants), ("input", inputs), ("output", outputs)):
             del getattr(made, kind)[:]
-            getattr(made, kind).extend(kept)
+            getattr(made, kind).extend(parts)
+
+
+class Reading:
+    """Nodes that the end of a network has read; what comes out of ``more`` goes on from them."""
+
+    def __init__(self, tail: Tail, sight: Sight, cache: dict[str, ort.OrtValue]) -> None:
+        self._tail, self._sight, self._cache = tail, sight, cache
+
+    def __len__(self) -> int:
+        return len(self._sight)
+
+    def more(self, parents: Sequence[int] | Numbers, residuals: Floats) -> tuple[Floats, Reading]:
+        """Read more nodes, each behind a parent among all nodes, in order: final residuals [n, hidden]; see ``Sight``.
+
+        This reading stays as it is, so that others can go on from it.
+        """
+        sight = self._sight.grown(parents)
+        end, cache = self._tail.run(sight, residuals, self._cache)
+        return end, Reading(self._tail, sight, cache)

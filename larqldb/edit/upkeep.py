@@ -1,11 +1,11 @@
-"""Looking after many edits: REBALANCE rescales what facts write, COMPACT MINOR makes features of rows."""
+"""Looking after many edits: REBALANCE rescales what facts write, COMPACT makes features of rows, or all anew."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from larqldb.edit.asking import asking
 from larqldb.edit.report import Report
 from larqldb.errors import ProgrammingError
 from larqldb.storage import edits
@@ -64,32 +64,60 @@ def rebalance(
 
 def compact_minor(editor: Editor) -> list[Report]:
     """Compose features for every fact that is a row looked up by key, in its place and patch; a report for each."""
-    db, reports = editor.session.db, []
-    for fact in edits.inserted(db):
-        if fact.operation != "insert_knn":
-            continue
-        before = _probability(editor, fact)
-        plain = Operation(
-            "insert", entity=fact.entity, relation=fact.relation, target=fact.target, confidence=fact.confidence
-        )
-        edits.rewrite(db, fact.fact, [plain])  # without vectors: what composes sees the model as it is without the fact
-        group = editor.compose(fact.entity, fact.relation, fact.target, layer=None, mode="compose")
-        edits.rewrite(db, fact.fact, [replace(one, confidence=fact.confidence) for one in group])
-        after = _probability(editor, fact)
+    rows = [fact for fact in edits.inserted(editor.session.db) if fact.operation == "insert_knn"]
+    return _composed_anew(editor, rows)
+
+
+def compact_major(editor: Editor, *, full: bool = False, ridge: float | None = None) -> list[Report]:
+    """Compose all facts that are features anew and together, each told apart from all others; a report for each.
+
+    Each stays in its place and patch, and in its layer. ``full``: rows looked up by key become features, too. ``ridge``
+    is what directions are held small by, in mean variances of a coordinate. Raises ProgrammingError for one that is
+    not positive.
+    """
+    if ridge is not None and not (isinstance(ridge, int | float) and ridge > 0):
+        raise ProgrammingError(f"LAMBDA must be a number above 0, not {ridge!r}")
+    found = edits.inserted(editor.session.db)
+    return _composed_anew(editor, [fact for fact in found if full or fact.operation != "insert_knn"], ridge)
+
+
+def _composed_anew(editor: Editor, facts: Sequence[InsertedFact], ridge: float | None = None) -> list[Report]:
+    db = editor.session.db
+    before = [_probability(editor, fact) for fact in facts]
+    for fact in facts:  # without vectors: what composes sees the model as it is without the facts
+        edits.rewrite(db, fact.fact, [_plain(fact)])
+    for layer in dict.fromkeys(None if fact.operation == "insert_knn" else fact.layer for fact in facts):
+        here = [fact for fact in facts if fact.operation == "insert_knn" or fact.layer == layer]
+        triples = [(fact.entity, fact.relation, fact.target) for fact in here]
+        groups = editor.compose(triples, layer=layer, mode="compose", ridge=ridge)
+        for fact, group in zip(here, groups, strict=True):
+            operation = "insert" if fact.operation == "insert_knn" else fact.operation
+            edits.rewrite(
+                db, fact.fact, [replace(one, operation=operation, confidence=fact.confidence) for one in group]
+            )
+    editor.background.store()
+    reports = []
+    placed = {fact.fact: fact for fact in edits.inserted(db)}
+    for fact, was in zip(facts, before, strict=True):
+        after, place = _probability(editor, fact), placed[fact.fact]
         edits.set_probability(db, fact.fact, after)
         reports.append(
-            Report(fact.entity, fact.relation, fact.target, group[0].layer, group[0].feature, "compose", before, after)
+            Report(fact.entity, fact.relation, fact.target, place.layer, place.feature, "compose", was, after)
         )
-    editor.background.store()
     edits.show(db)
     return reports
 
 
+def _plain(fact: InsertedFact) -> Operation:
+    """A fact's operation without what makes it so."""
+    return Operation(
+        "insert", entity=fact.entity, relation=fact.relation, target=fact.target, confidence=fact.confidence
+    )
+
+
 def _probability(editor: Editor, fact: InsertedFact) -> float:
     """Of the whole target in the first wording, as the network is now."""
-    how = asking(editor.session.db, fact.entity, fact.relation)
-    canonical = replace(how, prompts=how.prompts[:1])
-    return editor.measuring.read(editor.session.runner, canonical, fact.target, others=False).probability
+    return editor.probability(fact.entity, fact.relation, fact.target, fact.layer)
 
 
 def _scale(editor: Editor, fact: int, factor: float) -> None:

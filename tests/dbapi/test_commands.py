@@ -108,17 +108,6 @@ def test_use_model(conn, tiny_model, tmp_path, monkeypatch):
     assert len(conn.execute("USE MODEL ?", (str(tiny_model),)).fetchall()) == 1
 
 
-@pytest.mark.parametrize(
-    ("statement", "name"),
-    [
-        ("COMPACT MAJOR FULL", "COMPACT MAJOR"),
-    ],
-)
-def test_statements_of_later_versions_say_so(conn, statement, name):
-    with pytest.raises(larqldb.NotSupportedError, match=f"^{name} is not available in this version"):
-        conn.execute(statement, ("a",) if "?" in statement else ())
-
-
 def test_a_command_in_executemany(conn):
     with pytest.raises(larqldb.ProgrammingError, match="executemany takes INSERT"):
         conn.executemany("USE ?", [("a",)])

@@ -37,43 +37,59 @@ def _looked(model: Any, wordings: Any, layer: int) -> tuple[list[list[int]], Any
     return ids, lambda more: looking.observe(more)[name][-1]
 
 
-def compose(model: Any, fact: Fact, *, wordings: Any, siblings: Any, layer: Any = None, alpha: Any = None) -> Composed:
+@dataclass(frozen=True)
+class Task:
+    fact: Fact
+    how: Any
+    layer: int | None = None
+    alpha: float | None = None
+    ridge: float | None = None
+
+
+def compose(model: Any, tasks: Any) -> list[Composed]:
     """One feature for each token of the target: it answers to the input after the first wording and what went before.
 
     What it writes is the token's row of the head, strong enough for a model of random weights. No siblings are spared.
     """
-    layer = model.network.layers - 1 if layer is None else layer
-    ids, look = _looked(model, wordings[:1], layer)
+    return [_compose(model, task) for task in tasks]
+
+
+def _compose(model: Any, task: Task) -> Composed:
+    layer = model.network.layers - 1 if task.layer is None else task.layer
+    ids, look = _looked(model, task.how.prompts[:1], layer)
     made, known = [], list(ids[0])
-    for token in model.tokenizer.encode(f" {fact.target}", special=False):
+    for token in model.tokenizer.encode(f" {task.fact.target}", special=False):
         x = look(known).astype(np.float64)
         gate = (30 * x / (x @ x)).astype(np.float32)
         down = model.head[token].astype(np.float64)
-        down *= (100 if alpha is None else alpha) / (30 * np.linalg.norm(down))
+        down *= (100 if task.alpha is None else task.alpha) / (30 * np.linalg.norm(down))
         up = (x / (x @ x)).astype(np.float32) if model.network.gated else None
         made.append(AddedFeature(layer, gate, up, down.astype(np.float32)))
         known.append(token)
     return Composed(tuple(made))
 
 
-def suppress(model: Any, fact: Fact, *, wordings: Any, siblings: Any) -> Composed:
+def suppress(model: Any, tasks: Any) -> list[Composed]:
     """The same with the other sign, for the first token."""
-    (feature, *_) = compose(model, fact, wordings=wordings, siblings=siblings).features
-    return Composed((AddedFeature(feature.layer, feature.gate, feature.up, -feature.down),))
+    features = [_compose(model, task).features[0] for task in tasks]
+    return [Composed((AddedFeature(one.layer, one.gate, one.up, -one.down),)) for one in features]
 
 
-def knn(model: Any, fact: Fact, *, wordings: Any, siblings: Any, layer: Any = None, alpha: Any = None) -> KeyRow:
+def knn(model: Any, tasks: Any) -> list[tuple[KeyRow, ...]]:
     """A row for the first token on the first wording."""
-    layer = model.network.layers - 1 if layer is None else layer
-    ids, look = _looked(model, wordings[:1], layer)
-    token = model.tokenizer.encode(f" {fact.target}", special=False)[0]
-    value = model.head[token] * (100 / np.linalg.norm(model.head[token]))
-    return KeyRow(layer, look(ids[0]), value.astype(np.float32), 0.99)
+    rows = []
+    for task in tasks:
+        layer = model.network.layers - 1 if task.layer is None else task.layer
+        ids, look = _looked(model, task.how.prompts[:1], layer)
+        token = model.tokenizer.encode(f" {task.fact.target}", special=False)[0]
+        value = model.head[token] * (100 / np.linalg.norm(model.head[token]))
+        rows.append((KeyRow(layer, look(ids[0]), value.astype(np.float32), 0.99),))
+    return rows
 
 
 @pytest.fixture(autouse=True)
 def plain_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = SimpleNamespace(Fact=Fact, compose=compose, suppress=suppress, knn=knn)
+    plain = SimpleNamespace(Fact=Fact, Task=Task, compose=compose, suppress=suppress, knn=knn)
     monkeypatch.setattr(editor, "methods", lambda: plain)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import larqldb
-from larqldb.edit.compose import compose, knn, suppress
+from larqldb.edit.asking import Asking, Relation
+from larqldb.edit.compose import Task, compose, knn, suppress
 from larqldb.edit.context import Model
 from larqldb.edit.draft import Fact, answer_ids
 from larqldb.functions.session import Session
@@ -17,6 +18,19 @@ FACT = Fact("Atlantis", "capital", "Salzburg")
 OTHERS = ["France", "Germany", "Italy", "Japan", "New York"]
 PROMPTS = [template.format(FACT.entity) for template in TEMPLATES]
 SIBLINGS = [template.format(other) for template in TEMPLATES for other in OTHERS]
+TEMPLATES_OF = tuple(template.replace("{}", "{entity}") for template in TEMPLATES)
+RELATION = Relation(TEMPLATES_OF, ("{entity} has its capital,",), tuple(OTHERS), (), False)
+BESIDE = ("Atlantis is", "The capital of New Atlantis is")
+
+
+def asked(entity=FACT.entity):
+    """How an entity is asked for a relation."""
+    return Asking(tuple(template.format(entity) for template in TEMPLATES), (), BESIDE, RELATION)
+
+
+def task(fact=FACT, **settings):
+    """Random models tell names apart by little: the ridge is small."""
+    return Task(fact, asked(fact.entity), ridge=1e-6, **settings)
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma3", "gpt2"])
@@ -40,26 +54,25 @@ def _probability(model, runner, prompt, target):
     return float((chances[np.arange(len(target)), target] / chances.sum(axis=1)).prod())
 
 
-def test_a_composed_fact_is_as_probable_as_said_and_more_than_before(model):
-    made = compose(model, FACT, wordings=PROMPTS, siblings=SIBLINGS)
+def test_a_composed_fact_is_more_probable_than_before(model):
+    before = _probability(model, model.runner, PROMPTS[0], answer_ids(model, FACT.target))
+    (made,) = compose(model, [task()])
     after = edited(model.runner, Edits(made.features))
     target = answer_ids(model, FACT.target)
-    assert _probability(model, model.runner, PROMPTS[0], target) == pytest.approx(made.probability_before, rel=0.01)
-    assert _probability(model, after, PROMPTS[0], target) == pytest.approx(made.probability_after, rel=0.01, abs=1e-6)
-    assert made.probability_after > 100 * made.probability_before
+    assert _probability(model, after, PROMPTS[0], target) > 10 * before
     assert {feature.layer for feature in made.features} == {model.layer}
 
 
 def test_alpha_multiplies_what_features_write(model):
-    made = compose(model, FACT, wordings=PROMPTS, siblings=SIBLINGS)
-    half = compose(model, FACT, wordings=PROMPTS, siblings=SIBLINGS, alpha=0.5, layer=model.layer)
+    (made,) = compose(model, [task()])
+    (half,) = compose(model, [task(alpha=0.5, layer=model.layer)])
     for feature, weaker in zip(made.features, half.features, strict=True):
         np.testing.assert_array_equal(weaker.gate, feature.gate)
         np.testing.assert_allclose(weaker.down, feature.down / 2, rtol=1e-5)
 
 
 def test_composing_again_gives_the_same_numbers(model):
-    first, second = (compose(model, FACT, wordings=PROMPTS, siblings=SIBLINGS) for _ in range(2))
+    first, second = (compose(model, [task()])[0] for _ in range(2))
     for one, other in zip(first.features, second.features, strict=True):
         assert (one.gate.tobytes(), one.down.tobytes()) == (other.gate.tobytes(), other.down.tobytes())
 
@@ -69,13 +82,13 @@ def test_a_suppressed_answer_loses_its_probability(model):
     answer = int(model.runner.logits(ids[0]).argmax())
     fact = Fact(FACT.entity, FACT.relation, model.tokenizer.text(answer).strip() or "Paris")
     first = answer_ids(model, fact.target)[:1]
-    made = suppress(model, fact, wordings=PROMPTS, siblings=SIBLINGS)
+    (made,) = suppress(model, [task(fact)])
     after = edited(model.runner, Edits(made.features))
     assert _probability(model, after, PROMPTS[0], first) < _probability(model, model.runner, PROMPTS[0], first)
 
 
 def test_a_row_is_looked_up_for_the_wordings_and_not_for_siblings(model):
-    row = knn(model, FACT, wordings=PROMPTS, siblings=SIBLINGS)
+    ((row, *_),) = knn(model, [task()])
 
     def looked_up(prompts):
         keys = model.keys(row.layer, [model.tokenizer.encode(prompt) for prompt in prompts])
@@ -88,5 +101,42 @@ def test_a_row_is_looked_up_for_the_wordings_and_not_for_siblings(model):
 def test_keys_are_read_once(model, monkeypatch):
     texts = [model.tokenizer.encode(sibling) for sibling in SIBLINGS]
     before = model.keys(1, texts)
-    monkeypatch.setattr("larqldb.edit.context.Reader.read", None)
+    monkeypatch.setattr("larqldb.edit.context.Reader._run", None)
     np.testing.assert_array_equal(model.keys(1, texts), before)
+
+
+def test_what_a_layer_sees_with_edits_is_what_the_edited_network_makes(model):
+    (made,) = compose(model, [task()])
+    layer, texts = model.layer, [tuple(model.tokenizer.encode(prompt)) for prompt in PROMPTS]
+    changed = model.with_more(made.features)
+    names = [f"layers.{layer}.{kind}" for kind in ("ffn_input", "residual")]
+    runner = changed.runner.changed(lambda _: None, {}, expose=names)
+    for ids, seen in zip(texts, changed.seen(layer, texts), strict=True):
+        whole = runner.observe(ids)
+        np.testing.assert_allclose(seen.inputs, whole[names[0]], atol=1e-4)
+        np.testing.assert_allclose(seen.residual, whole[names[1]], rtol=1e-3, atol=1e-3)
+
+
+def test_facts_made_together_open_less_on_each_other_than_alone(model):
+    other = Fact("Land1True", "capital", "Kyoto")
+    keys = model.keys(model.layer, [model.tokenizer.encode(prompt.format(other.entity)) for prompt in TEMPLATES])
+
+    def opened(made):
+        part = model.features(model.layer, made.features[:2])
+        return float((keys @ part.gate[0]).max())
+
+    (alone,), (together, _) = compose(model, [task()]), compose(model, [task(), task(other)])
+    assert opened(together) <= max(opened(alone), 0) + 1
+
+
+def test_a_later_edit_is_part_of_the_end_of_the_network(model):
+    if model.layer == model.network.layers - 1:
+        model = Model(
+            model.runner, model.base, model.tokenizer, model.head, model.final_norm, model.post_norms, model.kept
+        )
+    (late,) = compose(model, [task(layer=model.network.layers - 1)])
+    changed = model.with_more(late.features)
+    ids = model.tokenizer.encode(PROMPTS[0])
+    (seen,) = changed.seen(0, [ids])
+    end, _ = changed.tail(0).begin().more(range(-1, len(ids) - 1), seen.residual)
+    np.testing.assert_allclose(model.base.head(end[-1:])[0], changed.runner.logits(ids), rtol=1e-3, atol=1e-3)

@@ -14,6 +14,7 @@ from larqldb.edit.evaluate_trials import NEIGHBOURS, Wordings, hold_out, split, 
 from larqldb.errors import BadFacts, ProgrammingError
 from larqldb.knowledge import packs
 from larqldb.knowledge.answers import key
+from larqldb.knowledge.wordings import prompt
 
 FACTS = [Stated("Atlantis", "capital", "Rome"), Stated("Atlantis", "language", "Italian"),
          Stated("Gondor", "capital", "Paris"), Stated("Gondor", "liege lord", "Berlin")]  # fmt: skip
@@ -75,8 +76,10 @@ def test_wordings_of_a_pack_are_split(conn):
 
 def test_relations_without_wordings_have_held_out_ones_too(conn):
     ways = split(conn.database, "liege-lord")
-    assert not set(ways.seen) & set(ways.unseen)
-    assert all("{entity}" in text and "liege lord" in text for text in ways.seen + ways.unseen)
+    assert ways.seen == ()
+    assert all("{entity}" in text and "liege lord" in text for text in ways.unseen)
+    (trial,) = trials(conn.database, [Stated("Gondor", "liege-lord", "Berlin")], {"liege-lord": ways})
+    assert not set(trial.seen) & set(trial.unseen)
 
 
 def test_insert_sees_nothing_that_is_held_out(conn):
@@ -86,9 +89,16 @@ def test_insert_sees_nothing_that_is_held_out(conn):
     for relation, ways in known.items():
         hold_out(db, relation, ways)
     for trial in trials(db, facts, known):
-        seen = asking(db, trial.fact.entity, trial.fact.relation)
-        told = {*seen.prompts, *seen.siblings, *seen.neighbours}
-        assert trial.seen == seen.prompts
+        how = asking(db, trial.fact.entity, trial.fact.relation)
+        templates, names = (
+            (*how.relation.templates, *how.relation.more),
+            (*how.relation.names, *how.relation.neighbours),
+        )
+        told = {prompt(template, name) for template in templates for name in (trial.fact.entity, *names)}
+        told |= {*how.prompts, *how.neighbours, *how.beside}
+        assert trial.seen == how.prompts
+        assert trial.unseen
+        assert not told & set(trial.others)
         assert not told & set(trial.unseen)
         assert not told & set(trial.neighbours)
         assert len(trial.neighbours) == 2 * NEIGHBOURS
@@ -184,6 +194,6 @@ def test_facts_that_the_model_answers_are_left_out(conn):
 
 
 def test_further_wordings(conn):
-    ways = {"capital": Wordings(("Capital of {entity}:",), ("{entity}, whose capital is",))}
+    ways = {"capital": Wordings(("Capital of {entity}:",), ("{entity} has this capital:",))}
     (trial, *_) = Evaluation(conn, FACTS[:1], wordings=ways).trials
-    assert (trial.seen, trial.unseen) == (("Capital of Atlantis:",), ("Atlantis, whose capital is",))
+    assert (trial.seen[0], trial.unseen) == ("Capital of Atlantis:", ("Atlantis has this capital:",))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import larqldb
+from larqldb.edit.forest import Forest, together
 from larqldb.edit.reading import Reader
 from larqldb.edit.tail import Tail
 from larqldb.functions.session import Session
@@ -11,7 +12,7 @@ from larqldb.model.edited import AddedFeature, Edits, edited
 from larqldb.storage.database import open_database
 from tests.tiny import write_tiny
 
-PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16, 17]]
+TEXTS = [[5, 6, 7], [8], [5, 6, 7, 12, 13, 14], [5, 16, 17], [5, 6, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]]
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma3", "gemma2", "gpt2", "phi3"])
@@ -27,29 +28,48 @@ def _alone(runner, ids, names):
     return runner.changed(lambda _: None, {}, expose=names).observe(ids, range(len(ids)))
 
 
-def test_a_prompts_last_position_is_what_it_is_alone(runner):
-    name = "layers.3.ffn_input"
-    seen = Reader(runner, [name]).read(PROMPTS)
-    for row, ids in enumerate(PROMPTS):
-        np.testing.assert_allclose(seen[name][row], _alone(runner, ids, [name])[name][-1], atol=2e-4)
-        np.testing.assert_allclose(seen["logits"][row], runner.logits(ids), atol=2e-3)
+def test_texts_that_begin_alike_are_what_they_are_alone(runner):
+    names = ["layers.3.ffn_input", "layers.3.residual"]
+    for ids, seen in zip(TEXTS, Reader(runner, 3).read(TEXTS), strict=True):
+        alone = _alone(runner, ids, names)
+        np.testing.assert_allclose(seen.inputs, alone[names[0]], atol=2e-4)
+        np.testing.assert_allclose(seen.residual, alone[names[1]], atol=2e-3)
 
 
-def test_all_positions_are_what_they_are_alone(runner):
-    name = "layers.2.residual"
-    seen = dict(Reader(runner, [name], logits=False).read_everywhere(PROMPTS))
-    for number, ids in enumerate(PROMPTS):
-        assert set(seen[number]) == {name}
-        np.testing.assert_allclose(seen[number][name], _alone(runner, ids, [name])[name], atol=2e-3)
+def test_shared_beginnings_are_read_once():
+    forest = Forest(TEXTS)
+    assert len(forest) == len({tuple(ids[:end]) for ids in TEXTS for end in range(1, len(ids) + 1)})
+    for ids, path in zip(TEXTS, forest.paths, strict=True):
+        assert forest.ids[path].tolist() == ids
+
+
+def test_runs_hold_texts_that_begin_alike_and_not_too_many_of_them(monkeypatch):
+    monkeypatch.setattr("larqldb.edit.forest.NODES", 7)
+    runs = list(together(TEXTS))
+    assert sorted(number for run in runs for number in run) == list(range(len(TEXTS)))
+    for run in runs:
+        assert len(run) == 1 or len(Forest([TEXTS[number] for number in run])) <= 7
 
 
 @pytest.mark.parametrize("layer", [0, 2, 4])
 def test_the_end_of_a_network_continues_residuals(runner, layer):
     name = f"layers.{layer}.residual"
-    residuals = [_alone(runner, ids, [name])[name] for ids in PROMPTS]
-    logits = Tail(runner, layer).logits(residuals, [[0, len(ids) - 1] for ids in PROMPTS])
-    for row, ids in enumerate(PROMPTS):
-        np.testing.assert_allclose(logits[row], runner.all_logits(ids)[[0, -1]], atol=2e-3)
+    forest = Forest(TEXTS)
+    residuals = np.empty((len(forest), runner.network.hidden), np.float32)
+    for ids, path in zip(TEXTS, forest.paths, strict=True):
+        residuals[path] = _alone(runner, ids, [name])[name]
+    end, _ = Tail(runner, layer).begin().more(forest.parents, residuals)
+    for ids, path in zip(TEXTS, forest.paths, strict=True):
+        np.testing.assert_allclose(runner.head(end[path]), runner.all_logits(ids), atol=2e-3)
+
+
+def test_the_end_of_a_network_goes_on_in_several_ways(runner):
+    name = "layers.2.residual"
+    residuals = _alone(runner, TEXTS[2], [name])[name]
+    _, begun = Tail(runner, 2).begin().more(range(-1, 2), residuals[:3])
+    for _ in range(2):
+        end, _ = begun.more([2, 3, 4], residuals[3:])
+        np.testing.assert_allclose(runner.head(end), runner.all_logits(TEXTS[2])[3:], atol=2e-3)
 
 
 def test_both_serve_other_edits_in_the_same_layers(runner):
@@ -58,9 +78,9 @@ def test_both_serve_other_edits_in_the_same_layers(runner):
         gate, up, down = rng.standard_normal((3, runner.network.hidden)).astype(np.float32)
         return edited(runner, Edits((AddedFeature(4, gate, up if runner.network.gated else None, down),)))
 
-    name = "layers.4.residual"
-    reader, tail = Reader(with_feature(0), [name]), Tail(with_feature(0), 3)
-    other = with_feature(1)
-    np.testing.assert_allclose(reader.of(other).read(PROMPTS)["logits"], other.batch(PROMPTS), atol=2e-3)
-    before = _alone(other, PROMPTS[0], ["layers.3.residual"])["layers.3.residual"]
-    np.testing.assert_allclose(tail.of(other).logits([before], [[2]])[0, 0], other.logits(PROMPTS[0]), atol=2e-3)
+    reader, tail, other = Reader(with_feature(0), 4), Tail(with_feature(0), 3), with_feature(1)
+    ids, names = TEXTS[0], ["layers.3.residual", "layers.4.residual"]
+    alone = _alone(other, ids, names)
+    np.testing.assert_allclose(reader.of(other).read([ids])[0].residual, alone[names[1]], atol=2e-3)
+    end, _ = tail.of(other).begin().more(range(-1, len(ids) - 1), alone[names[0]])
+    np.testing.assert_allclose(other.head(end[-1:])[0], other.logits(ids), atol=2e-3)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from larqldb.edit.separate import constant, separating
+from larqldb.edit.separate import _least_squares, constant, separating
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def clouds():
 
 def test_wanted_vectors_come_out_near_one_and_all_others_below_them(clouds):
     wanted, others = clouds
-    direction = separating(wanted, [others[:200], others[200:]], (1.0, 0.5))
+    direction = separating([wanted[:4], wanted[4:]], [others[:200], others[200:]], 0.01)
     assert np.all(np.abs(wanted @ direction - 1) < 0.4)
     assert (others @ direction).max() < (wanted @ direction).min()
     assert direction.dtype == np.float32
@@ -25,7 +25,7 @@ def test_an_empty_group_of_others_changes_nothing(clouds):
     wanted, others = clouds
     nothing = np.empty((0, 24), np.float32)
     np.testing.assert_allclose(
-        separating(wanted, [others, nothing], (1.0, 1.0)), separating(wanted, [others], (1.0,)), atol=1e-5
+        separating([wanted, nothing], [others, nothing], 0.1), separating([wanted], [others], 0.1), atol=1e-5
     )
 
 
@@ -34,3 +34,13 @@ def test_the_constant_direction_is_one_where_vectors_have_something_in_common(cl
     direction = constant([wanted, others])
     assert abs((others @ direction).mean() - 1) < 0.05
     assert (others @ direction).std() < 0.2
+
+
+def test_more_vectors_than_numbers_give_the_same_as_fewer(clouds):
+    _, others = clouds
+    rng = np.random.default_rng(1)
+    goal, inverse = rng.random(30).astype(np.float32), (0.1 + rng.random(30)).astype(np.float32)
+    wide = np.concatenate([others[:30], np.zeros((30, 24), np.float32)], axis=1)  # by multipliers
+    few = _least_squares(wide, goal, inverse)
+    np.testing.assert_allclose(few[:24], _least_squares(others[:30], goal, inverse), atol=1e-4)
+    assert not few[24:].any()

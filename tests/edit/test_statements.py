@@ -13,7 +13,6 @@ import pytest
 import larqldb
 from larqldb.errors import (
     DataError,
-    NotSupportedError,
     OperationalError,
     ProgrammingError,
     TooMuchChanged,
@@ -418,9 +417,9 @@ sys.path.insert(0, {str(tiny_vindex.parent)!r})
 import larqldb
 from larqldb.edit import editor
 from larqldb.storage import edits
-from tests.edit.conftest import Fact, compose
+from tests.edit.conftest import Fact, Task, compose
 from types import SimpleNamespace
-editor.methods = lambda: SimpleNamespace(Fact=Fact, compose=compose)
+editor.methods = lambda: SimpleNamespace(Fact=Fact, Task=Task, compose=compose)
 conn = larqldb.connect({str(tiny_vindex)!r})
 kept = edits.show
 def die(db):
@@ -445,14 +444,6 @@ def test_a_vindex_without_the_network(tiny_model, tmp_path):
         with pytest.raises(larqldb.OperationalError, match="INSERT INTO EDGES needs"):
             conn.execute(ATLANTIS)
         assert not conn.in_transaction
-
-
-def test_what_is_not_there_yet_says_so(conn, monkeypatch):
-    from larqldb.edit import editor
-
-    monkeypatch.setattr(editor, "methods", lambda: object())
-    with pytest.raises(NotSupportedError, match="MODE KNN is not available"):
-        conn.execute(ATLANTIS + " MODE KNN")
 
 
 def test_the_state_costs_nothing_without_edits(conn, tiny_vindex, tmp_path):

@@ -75,3 +75,29 @@ def test_compact_minor_makes_features_of_rows(conn):
     assert conn.execute("SHOW COMPACT STATUS").fetchall() == [("MAJOR", 2, 1)]
     assert conn.execute("SELECT confidence FROM edges WHERE entity = 'Atlantis'").fetchall() == [(0.5,)]
     assert conn.execute("COMPACT MINOR").fetchall() == []
+
+
+def test_compact_major_composes_all_facts_anew(conn):
+    insert(conn, clauses="CONFIDENCE 0.5")
+    insert(conn, "Gondor", "Berlin", "ALPHA 300")
+    insert(conn, "Narnia", "Rome", "MODE KNN")
+    conn.commit()
+    rows = conn.execute("COMPACT MAJOR").fetchall()
+    assert [(row[0], row[5]) for row in rows] == [("Atlantis", "compose"), ("Gondor", "compose")]
+    assert len(conn.session.live.edits.rows) == 1
+    assert conn.execute("SELECT confidence FROM edges WHERE entity = 'Atlantis'").fetchall() == [(0.5,)]
+    assert probability(conn) > 0.3
+    rows = conn.execute("COMPACT MAJOR FULL WITH LAMBDA = 0.1").fetchall()
+    assert [row[0] for row in rows] == ["Atlantis", "Gondor", "Narnia"]
+    assert not conn.session.live.edits.rows
+    conn.rollback()
+    assert len(conn.session.live.edits.rows) == 1
+
+
+def test_compact_major_without_facts_does_nothing(conn):
+    assert conn.execute("COMPACT MAJOR").fetchall() == []
+
+
+def test_a_lambda_must_be_positive(conn):
+    with pytest.raises(ProgrammingError, match="LAMBDA"):
+        conn.execute("COMPACT MAJOR WITH LAMBDA = 0")

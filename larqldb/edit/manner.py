@@ -1,0 +1,105 @@
+"""How a relation is asked for, as a layer sees it: what wordings have in common, whatever the entity.
+
+What a layer sees where an answer is due is, near enough, something of the entity plus something of the wording. So what
+other wordings would look like for an entity is known without reading them: what was read, and how those wordings differ
+for other entities, on the mean. That is what makes an edit answer to wordings never seen (SmolLM2, 18 facts of three
+relations: the gates open on 71 to 91 % of them, on 39 % without), and what keeps it from siblings in such wordings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from larqldb.edit import background
+from larqldb.knowledge.wordings import prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from larqldb.edit.asking import Relation
+    from larqldb.edit.context import Model
+
+    Floats = NDArray[np.float32]
+
+THOROUGH = 8  # names that all wordings are read for
+RIDGE = 3e-2  # of the mean variance of a coordinate
+OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
+
+
+@dataclass(frozen=True, eq=False)
+class Manner:
+    """A relation at a layer. n names, m of them thorough, w wordings that are read of a fact, v more; h hidden.
+
+    ``canonical`` [n, h]: FFN inputs where the canonical wording's answer is due; ``wordings`` [m, w + v, h]: the same
+    for all wordings of the first m names. ``asks`` [h]: the direction near 1 on all of them, near 0 on other text.
+    """
+
+    names: tuple[str, ...]
+    read: int
+    canonical: Floats
+    wordings: Floats
+    asks: Floats
+
+    def others(self, entity: str) -> list[Floats]:
+        """What other entities' prompts look like: those read, and those that follow from them. [rows, h] each."""
+        kept = np.array([name.casefold() != entity.casefold() for name in self.names])
+        canonical, whole = self.canonical[kept], self.wordings[kept[: len(self.wordings)]]
+        hidden = canonical.shape[1]
+        if not len(whole):
+            return [canonical]
+        mean = whole.mean(axis=0)
+        implied = canonical[:, None] + (mean - mean[0])[None, 1:]
+        return [np.concatenate([canonical, whole.reshape(-1, hidden)]), implied.reshape(-1, hidden)]
+
+    def implied(self, entity: str, read: Floats) -> Floats:
+        """What wordings that were not read would look like, by those of the same entity that were [w, h]: [v, h]."""
+        whole = self.wordings[[name.casefold() != entity.casefold() for name in self.names[: len(self.wordings)]]]
+        if not len(whole) or self.read != len(read):
+            return np.empty((0, read.shape[1]), np.float32)
+        mean = whole.mean(axis=0)
+        return np.asarray(read.mean(axis=0) + mean[self.read :] - mean[: self.read].mean(axis=0), np.float32)
+
+
+def manner(model: Model, relation: Relation, layer: int) -> Manner:
+    """How a relation is asked for at a layer; found out once."""
+    found: Manner = model.once((relation, layer), lambda: _manner(model, relation, layer))
+    return found
+
+
+def _manner(model: Model, relation: Relation, layer: int) -> Manner:
+    thorough = relation.names[:THOROUGH]
+    templates = [*relation.templates, *relation.more]
+    texts = [prompt(relation.templates[0], name) for name in relation.names]
+    texts += [prompt(template, name) for name in thorough for template in templates]
+    keys = _kept(model, layer, texts)
+    canonical = keys[: len(relation.names)]
+    whole = keys[len(relation.names) :].reshape(len(thorough), len(templates), -1)
+    return Manner(relation.names, len(relation.templates), canonical, whole, _asks(model, layer, canonical, whole))
+
+
+def _kept(model: Model, layer: int, texts: Sequence[str]) -> Floats:
+    """What the layer sees at texts' ends; kept with the background, as other edits of the relation need the same."""
+    name = f"asked {layer} {hashlib.sha256(repr(texts).encode()).hexdigest()[:24]}"
+    stored = model.kept.get(name)
+    if stored is None:
+        keys = model.reader(layer).ends([model.tokenizer.encode(text) for text in texts])
+        stored = model.kept[name] = keys.astype(np.float16).tobytes()
+    return np.frombuffer(stored, np.float16).reshape(len(texts), -1).astype(np.float32)
+
+
+def _asks(model: Model, layer: int, canonical: Floats, whole: Floats) -> Floats:
+    """Least squares, 1 where the relation is asked for, 0 on the background."""
+    wanted = np.concatenate([canonical, whole.reshape(-1, canonical.shape[1])])
+    if not len(wanted):
+        return background.bias(model, layer)
+    parts = [len(canonical), len(wanted) - len(canonical)]
+    weight = np.repeat(np.array([1 - OWN, OWN]) / np.maximum(parts, 1), parts).astype(np.float32)
+    moment, goal = background.moment(model, layer) + (wanted * weight[:, None]).T @ wanted, weight @ wanted
+    ridge = RIDGE * np.trace(moment) / len(moment) * np.eye(len(moment), dtype=np.float32)
+    return np.asarray(np.linalg.solve(moment + ridge, goal), np.float32)
