@@ -6,9 +6,10 @@ et al., 2021) that no relation pack names, asked in its wordings and those of LR
 facts, and are asked the same; ROME and MEMIT need a Python that has torch, and SmolLM2. Their layer and λ were chosen
 on six facts of another seed. Seconds are wall time.
 
-    python edits.py [SMOLLM2.vindex [GEMMA3.vindex]] [--torch PYTHON]
+    python edits.py [SMOLLM2.vindex [GEMMA3.vindex]] [--torch PYTHON] [--part PART …]
 
-Run it without paths and it makes the vindexes. They are copied, not changed.
+Run it without paths and it makes the vindexes. They are copied, not changed. With ``--part``, results of other parts
+stay as they are.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import edits_baselines as baselines
-from common import ROOT, Figure, in_a_process, model, save
+from common import RESULTS, ROOT, Figure, in_a_process, model, save
 
 import larqldb
 from larqldb.edit import evaluate_facts
-from larqldb.edit.evaluate import Evaluation, Result, Tally
+from larqldb.edit.evaluate import Evaluation, Measure, Result, Tally
 from larqldb.edit.evaluate_facts import Stated
-from larqldb.edit.evaluate_trials import Wordings
+from larqldb.edit.evaluate_trials import Trial, Wordings
+from larqldb.functions.session import Session
 from larqldb.knowledge import packs
 from larqldb.knowledge.answers import key
 
@@ -45,10 +47,9 @@ LRE = {
 SINGLE, BATCHES, SEQUENTIAL = 24, (10, 50, 200), 200
 HELD_OUT = 16  # facts about entities of ParaRel
 WORDINGS = 6  # of ParaRel and LRE, for a relation
-BESIDE = 12  # facts that the methods beside it edit alone
-BESIDE_BATCHES = (10, 50)
+BESIDE = 24  # facts that the methods beside it edit alone
 LAYER, WEIGHT = 9, 150.0  # of ROME and of MEMIT's last; λ
-KNN_LAYER, COMPOSE_LAYER = 0.8, 0.8  # of the layers
+REFERENCE_LAYER = 0.8  # of the layers: larqldb's own
 
 
 def held_out() -> tuple[list[Stated], dict[str, Wordings]]:
@@ -85,58 +86,81 @@ def held_out() -> tuple[list[Stated], dict[str, Wordings]]:
     return [fact for several in zip(*facts, strict=True) for fact in several], ways
 
 
-def runs(path: Path) -> Iterator[tuple[str, Result, Tally]]:
-    """larqldb's own results on a vindex, each on a fresh copy: method, result, and what was said."""
+Runs = Iterator[tuple[str, Result, Tally]]
+
+
+def insert(path: Path, given: argparse.Namespace) -> Runs:
+    """larqldb's own INSERT."""
     drawn = evaluate_facts.builtin(SEQUENTIAL + SEQUENTIAL // 8, 0)
-    with _copied(path) as copy, closing(larqldb.connect(copy)) as connection:
-        evaluation = Evaluation(connection, drawn)
-        evaluation.prepare()
-        for result, tally in evaluation.run(SINGLE, BATCHES, SEQUENTIAL):
-            yield "INSERT", result, tally
-    with _copied(path) as copy, closing(larqldb.connect(copy)) as connection:
-        evaluation = Evaluation(connection, drawn[:SINGLE], mode="knn")
-        evaluation.prepare()
-        for result, tally in evaluation.run(BESIDE, (), 0):
-            yield "INSERT … MODE KNN", result, tally
+    yield from _inserted("INSERT", path, (given.single, BATCHES, SEQUENTIAL), drawn)
+
+
+def by_key(path: Path, given: argparse.Namespace) -> Runs:
+    """larqldb's own MODE KNN."""
+    drawn = evaluate_facts.builtin(given.beside + 2, 0)
+    yield from _inserted("INSERT … MODE KNN", path, (given.beside, (), 0), drawn, mode="knn")
+
+
+def pararel(path: Path, given: argparse.Namespace) -> Runs:
+    """INSERT on entities and with wordings that are not larqldb's own."""
     if DATA.exists():
         facts, ways = held_out()
-        with _copied(path) as copy, closing(larqldb.connect(copy)) as connection:
-            evaluation = Evaluation(connection, facts, wordings=ways)
-            evaluation.prepare()
-            for result, tally in evaluation.run(HELD_OUT, (), 0):
-                yield "INSERT, ParaRel and LRE", result, tally
+        yield from _inserted("INSERT, ParaRel and LRE", path, (HELD_OUT, (), 0), facts, wordings=ways)
 
 
-def beside(path: Path, python: str | None, folder: Path) -> Iterator[tuple[str, Result, Tally]]:
-    """The same of other methods, on the same facts."""
+def _inserted(name: str, path: Path, sizes: tuple[int, Sequence[int], int], *facts: Any, **settings: Any) -> Runs:
     with _copied(path) as copy, closing(larqldb.connect(copy)) as connection:
-        evaluation = Evaluation(connection, evaluate_facts.builtin(max(BESIDE_BATCHES) + 8, 0))
-        session, trials, measure = connection.session, evaluation.trials, evaluation.measure
-        layers = session.network.layers
+        evaluation = Evaluation(connection, *facts, **settings)
+        evaluation.prepare()
+        for result, tally in evaluation.run(*sizes):
+            yield name, result, tally
 
-        def alone(name: str, runners: Any) -> tuple[str, Result, Tally]:
-            states = ((runner, [trial]) for runner, trial in zip(runners, trials[:BESIDE], strict=True))
-            return name, *baselines.measured(session, measure, "single", states)
 
-        def together(name: str, runner: Any, size: int) -> tuple[str, Result, Tally]:
-            return name, *baselines.measured(session, measure, f"{size} together", iter([(runner, trials[:size])]))
+def reference(path: Path, given: argparse.Namespace) -> Runs:
+    """The reference system's two ways, asked first in the wording that they go by."""
+    for name, make in (
+        ("the reference's KNN", baselines.knn_runner),
+        ("the reference's COMPOSE", baselines.compose_runner),
+    ):
+        with _beside(path, given) as (session, measure, facts):
+            trials = [replace(trial, seen=(baselines.canonical(trial), *trial.seen)) for trial in facts]
+            place = round(REFERENCE_LAYER * session.network.layers)
+            alone = ((make(session, [trial], place), [trial]) for trial in trials[: given.beside])
+            yield name, *baselines.measured(session, measure, "single", alone)
+            for size in given.sizes:
+                together = iter([(make(session, trials[:size], place), trials[:size])])
+                yield name, *baselines.measured(session, measure, f"{size} together", together)
 
-        for name, make, place in (
-            ("the reference's KNN", baselines.knn_runner, round(KNN_LAYER * layers)),
-            ("the reference's COMPOSE", baselines.compose_runner, round(COMPOSE_LAYER * layers)),
-        ):
-            yield alone(name, (make(session, [trial], place) for trial in trials[:BESIDE]))
-            for size in BESIDE_BATCHES:
-                yield together(name, make(session, trials[:size], place), size)
-        if python is None or session.network.family != "llama":
+
+def gradients(path: Path, given: argparse.Namespace) -> Runs:
+    """ROME and MEMIT."""
+    with tempfile.TemporaryDirectory() as folder, _beside(path, given) as (session, measure, trials):
+        if given.torch is None or session.network.family != "llama":
             return
         found = baselines.by_gradients(
-            python, folder, session, trials[: max(BESIDE_BATCHES)], layers=[LAYER], single=BESIDE,
-            sizes=BESIDE_BATCHES, weights=[WEIGHT],
+            given.torch, Path(folder), session, trials, layers=[LAYER], single=given.beside, sizes=given.sizes,
+            weights=[WEIGHT],
         )  # fmt: skip
-        yield alone("ROME", baselines.rome_runners(session.base_runner, found, LAYER))
-        for size in BESIDE_BATCHES:
-            yield together("MEMIT", baselines.memit_runner(session.base_runner, found, LAYER, size, WEIGHT), size)
+        base = session.base_runner
+        alone = (
+            (runner, [trial]) for runner, trial in zip(baselines.rome_runners(base, found, LAYER), trials, strict=False)
+        )
+        yield "ROME", *baselines.measured(session, measure, "single", alone)
+        for size in given.sizes:
+            together = iter([(baselines.memit_runner(base, found, LAYER, size, WEIGHT), trials[:size])])
+            yield "MEMIT", *baselines.measured(session, measure, f"{size} together", together)
+
+
+@contextmanager
+def _beside(path: Path, given: argparse.Namespace) -> Iterator[tuple[Session, Measure, list[Trial]]]:
+    """The facts that INSERT gets, for other methods."""
+    most = max(given.beside, *given.sizes)
+    with _copied(path) as copy, closing(larqldb.connect(copy)) as connection:
+        evaluation = Evaluation(connection, evaluate_facts.builtin(most + most // 8, 0))
+        yield connection.session, evaluation.measure, evaluation.trials[:most]
+
+
+PARTS = {part.__name__: part for part in (insert, by_key, pararel, reference, gradients)}
 
 
 def figures(title: str, results: Sequence[tuple[str, Result, Tally]]) -> Iterator[Figure]:
@@ -161,42 +185,55 @@ def _by_kind(tally: Tally) -> dict[str, dict[str, float]]:
     return by_kind
 
 
-class _copied:  # noqa: N801 - a context manager
-    """A copy in a folder of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._folder = path, tempfile.TemporaryDirectory()
-
-    def __enter__(self) -> Path:
-        return Path(shutil.copyfile(self._path, Path(self._folder.name) / self._path.name))
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+@contextmanager
+def _copied(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / path.name))
 
 
 def _rows(kind: str, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / "pararel" / kind / f"{name}.jsonl").read_text().splitlines() if line]
 
 
+def _kept(found: Sequence[Figure]) -> list[Figure]:
+    """Figures of earlier runs, of models and methods that were not measured now."""
+    path = RESULTS / "edits.json"
+    earlier = [Figure(**figure) for figure in json.loads(path.read_text())["figures"]] if path.exists() else []
+    new = {(figure.measured["model"], figure.measured["method"]) for figure in found}
+    return [figure for figure in earlier if (figure.measured["model"], figure.measured["method"]) not in new]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("vindexes", nargs="*", type=Path)
     parser.add_argument("--torch", metavar="PYTHON")
+    parser.add_argument("--part", dest="parts", choices=PARTS, action="append")
+    parser.add_argument("--single", type=int, default=SINGLE)
+    parser.add_argument("--beside", type=int, default=BESIDE)
+    parser.add_argument("--size", dest="sizes", type=int, action="append")
     given = parser.parse_args()
+    given.sizes = given.sizes or BATCHES
     found: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         for place, (title, name) in enumerate({"SmolLM2": "smollm2", "Gemma 3": "gemma3"}.items()):
-            if given.vindexes and place >= len(given.vindexes):
-                break
+            if given.vindexes and (place >= len(given.vindexes) or not given.vindexes[place].exists()):
+                continue
             path = given.vindexes[place] if given.vindexes else Path(folder) / f"{name}.vindex"
             if not given.vindexes:
                 in_a_process("import sys, larqldb; larqldb.extract(*sys.argv[1:]); result = {}", model(name), path)
-            results = []
-            for each in (*runs(path), *beside(path, given.torch, Path(folder))):
-                print(each[:2], flush=True)
-                results.append(each)
-            found += figures(title, results)
-    save(__file__, found)
+            for part in given.parts or PARTS:
+                results = []
+                for each in PARTS[part](path, given):
+                    print(title, *each[:2], flush=True)
+                    results.append(each)
+                found += figures(title, results)
+                save(__file__, sorted([*_kept(found), *found], key=_order))
+
+
+def _order(figure: Figure) -> tuple[bool, int]:
+    methods = ["INSERT", "INSERT, ParaRel and LRE", "INSERT … MODE KNN", "ROME", "MEMIT"]
+    method = figure.measured["method"]
+    return figure.measured["model"] != "SmolLM2", methods.index(method) if method in methods else len(methods)
 
 
 if __name__ == "__main__":
