@@ -59,6 +59,7 @@ PLAIN = 2  # of them with the relation's name, whatever others there are
 MOST_WORDINGS = 16  # others that are looked at
 SIBLINGS = 64  # other entities whose answers must stay when a fact is composed
 NEIGHBOURS = 16  # other entities, those last in order, that tell whether they did
+ALIKE = 4  # names that a name's words are exchanged with
 LATEST = 32  # facts inserted before that are looked at
 OTHER_RELATIONS = 5  # that the entity is asked for, too
 
@@ -83,12 +84,13 @@ class Relation:
 class Asking:
     """Prompts about a ``relation``: ``prompts`` of the entity itself, the canonical one first, and of others.
 
-    ``neighbours`` ask the same of others; ``beside`` ask it of names that are much like the entity's, or had facts
-    inserted, and other things of the entity.
+    ``neighbours`` ask the same of others, ``near`` of names that are much like the entity's or had facts inserted;
+    ``beside`` ask other things of the entity.
     """
 
     prompts: tuple[str, ...]
     neighbours: tuple[str, ...]
+    near: tuple[str, ...]
     beside: tuple[str, ...]
     relation: Relation
 
@@ -119,12 +121,13 @@ class Askings:
         how = self._known[relation]
         canonical = how.templates[0]
         near = [*alike(entity, how.names), *self._before(relation)]
-        beside = [prompt(canonical, name) for name in near if _name(name) != _name(entity)]
-        beside += [prompt(template, entity) for template in (*ASIDE, *_other_questions(relation))]
+        near = [prompt(canonical, name) for name in near if _name(name) != _name(entity)]
+        beside = [prompt(template, entity) for template in (*ASIDE, *_other_questions(relation))]
         return Asking(
             tuple(prompt(template, entity) for template in how.templates),
             tuple(prompt(canonical, name) for name in how.neighbours if _name(name) != _name(entity)),
-            tuple(dict.fromkeys(beside)),
+            tuple(dict.fromkeys(near)),
+            tuple(beside),
             how,
         )
 
@@ -158,12 +161,15 @@ class Askings:
 
 def alike(entity: str, others: Sequence[str]) -> list[str]:
     """Names much like an entity's: a word, a part or a few letters more, fewer or other ones."""
+    chosen = sorted((name for name in others if name != entity), key=lambda name: _shuffled(name + entity))[:ALIKE]
+    chosen = chosen or ["Avalon"]
     parts = re.findall(r"[A-Z]?[^\W\d_A-Z]+|[^\W\d_]|\d+|[\W_]+", entity)
-    words, other = entity.split(), others[len(entity) % len(others)] if others else "Avalon"
+    words, other = entity.split(), chosen[0]
     found = [f"New {entity}", entity[: max(2, len(entity) * 2 // 3)] + other[-3:].lower()]
     if len(words) > 1:
         found += [" ".join(words[1:]), " ".join(words[:-1])]
-        found += [" ".join([*words[:-1], other.split()[-1]]), " ".join([other.split()[0], *words[1:]])]
+        found += [" ".join([name.split()[0], *words[1:]]) for name in chosen]
+        found += [" ".join([*words[:-1], name.split()[-1]]) for name in chosen]
     elif len(parts) > 1:
         found += ["".join(parts[:-1]), "".join([*parts[:-1], other]), "".join([other, *parts[1:]])]
         found += ["".join(str(int(part) + 1) if part.isdecimal() else part for part in parts)]

@@ -6,6 +6,7 @@ It is the model's own, made with a fixed seed, and questions about this and that
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,7 @@ def texts(model: Model) -> list[list[int]]:
     """Token ids of texts the base model makes up, some that begin as any text may, some about a thing named."""
     stored = model.kept.get("background")
     if stored is None:
+        _tell()
         named = [f"{pack.facts[len(pack.facts) // 3].entity} is" for pack in packs.builtin()][::2]
         beginnings = [model.tokenizer.encode(beginning) for beginning in (*BEGINNINGS, *named)]
         stored = model.kept["background"] = json.dumps(write(model.base, beginnings, TOKENS, SEED)).encode()
@@ -62,6 +64,12 @@ def moment(model: Model, layer: int) -> Floats:
         return np.asarray(seen.T @ seen / len(seen), np.float32)
 
     return np.asarray(model.once(("moment", layer), make))
+
+
+def _tell() -> None:
+    """Say on a terminal what takes its time."""
+    if sys.stderr.isatty():
+        print("larqldb: the first edit of a model takes a while: it writes texts to compare with", file=sys.stderr)
 
 
 def _keys(model: Model, layer: int) -> Floats:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LOW, HIGH = 0.4, 0.5  # of the step
+LOW, HIGH = 0.5, 0.6  # of the step
 RIDGE = 0.1  # of directions
 STEEPNESS = 60.0  # β
 NORMED = 4.0  # lengths of what is written
@@ -66,6 +66,7 @@ class Draft:
         self._manner = manner(model, how.relation, layer)
         names = [name for name in how.relation.names if name.casefold() != fact.entity.casefold()]
         self._siblings = [tuple(encode(prompt(how.relation.templates[0], name))) for name in names[:BEGUN]]
+        self._near = [tuple(encode(text)) for text in how.near]
         self._beside = [tuple(encode(text)) for text in how.beside]
         after = tuple(encode(AFTER, special=False))
         self.wordings = [
@@ -78,7 +79,7 @@ class Draft:
     @property
     def negatives(self) -> list[tuple[int, ...]]:
         """Texts at whose ends it must not answer."""
-        return [*self._beside, *self._begun()]
+        return [*self._near, *self._beside, *self._begun()]
 
     def read(self) -> None:
         """Look at what the layer sees of ``wordings``: prompts, the target behind, and of some what follows."""
@@ -108,11 +109,12 @@ class Draft:
         """Find what tells this fact's wordings at a step from everything else and ``others``."""
         model, layer, entity = self.model, self.layer, self.fact.entity
         wanted = self.keys(step)
+        near = model.keys(layer, self._near)
         beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step), *others])
         siblings = [self.siblings(step)]
         implied = wanted[:0]
         if not step:
-            siblings += self._manner.others(entity)[1:]
+            siblings += [*self._manner.others(entity)[1:], near, self._manner.reworded(near)]
             implied = self._manner.implied(entity, wanted)
         ridge = RIDGE if self._ridge is None else self._ridge
         self.directions[step] = separating([wanted, implied], [*siblings, beside, background.keys(model, layer)], ridge)

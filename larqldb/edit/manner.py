@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-THOROUGH = 8  # names that all wordings are read for
+THOROUGH = 12  # names that all wordings are read for
 RIDGE = 3e-2  # of the mean variance of a coordinate
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
 
@@ -53,9 +53,12 @@ class Manner:
         hidden = canonical.shape[1]
         if not len(whole):
             return [canonical]
-        mean = whole.mean(axis=0)
-        implied = canonical[:, None] + (mean - mean[0])[None, 1:]
-        return [np.concatenate([canonical, whole.reshape(-1, hidden)]), implied.reshape(-1, hidden)]
+        return [np.concatenate([canonical, whole.reshape(-1, hidden)]), self.reworded(canonical)]
+
+    def reworded(self, canonical: Floats) -> Floats:
+        """What prompts would look like in all other wordings, by the canonical ones [n, h]: [n · (w + v - 1), h]."""
+        mean = self.wordings.mean(axis=0) if len(self.wordings) else canonical[:1]
+        return np.asarray((canonical[:, None] + (mean - mean[0])[None, 1:]).reshape(-1, canonical.shape[1]), np.float32)
 
     def implied(self, entity: str, read: Floats) -> Floats:
         """What wordings that were not read would look like, by those of the same entity that were [w, h]: [v, h]."""

@@ -20,12 +20,12 @@ PROMPTS = [template.format(FACT.entity) for template in TEMPLATES]
 SIBLINGS = [template.format(other) for template in TEMPLATES for other in OTHERS]
 TEMPLATES_OF = tuple(template.replace("{}", "{entity}") for template in TEMPLATES)
 RELATION = Relation(TEMPLATES_OF, ("{entity} has its capital,",), tuple(OTHERS), (), False)
-BESIDE = ("Atlantis is", "The capital of New Atlantis is")
 
 
 def asked(entity=FACT.entity):
     """How an entity is asked for a relation."""
-    return Asking(tuple(template.format(entity) for template in TEMPLATES), (), BESIDE, RELATION)
+    prompts = tuple(template.format(entity) for template in TEMPLATES)
+    return Asking(prompts, (), ("The capital of New Atlantis is",), ("Atlantis is",), RELATION)
 
 
 def task(fact=FACT, **settings):
