@@ -151,7 +151,8 @@ def _search(trial: Trial, steps: Sequence[int], sign: float, enough: float) -> d
         tried = [held | {step: sign * share * draft.size(step) for step in open_steps} for share in shares]
         reached = trial.probabilities(tried)
         for step in open_steps:
-            for pushes, chances in zip(tried, reached, strict=True):
+            counted = draft.is_open(step)  # a wording that is half told apart would ask for twice the push
+            for pushes, chances in zip(tried, reached[:, counted], strict=True):
                 worst = float(chances[:, step].min() if sign > 0 else 1 - chances[:, step].max())
                 if best[step][0] < min(worst, enough):
                     best[step] = worst, pushes[step]

@@ -117,7 +117,9 @@ class Draft:
             siblings += [*self._manner.others(entity)[1:], near, self._manner.reworded(near)]
             implied = self._manner.implied(entity, wanted)
         ridge = RIDGE if self._ridge is None else self._ridge
-        self.directions[step] = separating([wanted, implied], [*siblings, beside, background.keys(model, layer)], ridge)
+        self.directions[step] = separating(
+            [wanted, wanted, implied], [*siblings, beside, background.keys(model, layer)], ridge
+        )
 
     def siblings(self, step: int) -> Floats:
         """FFN inputs where others are asked, with the target begun: float32 [n, hidden]."""
@@ -138,6 +140,13 @@ class Draft:
         if token not in self._towards:
             self._towards[token] = push_direction(self.model, self.layer, token)
         return self._towards[token]
+
+    def is_open(self, step: int) -> NDArray[np.bool_]:
+        """On which wordings a step is taken whole: [wordings]; the first counts as one of them."""
+        keys = self.keys(step)
+        found = keys @ self.directions[step] >= HIGH * (keys @ background.bias(self.model, self.layer))
+        found[0] = True
+        return np.asarray(found, np.bool_)
 
     def features(self, step: int, push: float) -> list[AddedFeature]:
         """The features that push to a step's token by so much."""
