@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from larqldb.cli.compile import compile_command
 from larqldb.cli.build import build
+from larqldb.cli.compile import compile_command
 from larqldb.cli.diff import diff
 from larqldb.cli.edit_eval import edit_eval
 from larqldb.cli.export import export
