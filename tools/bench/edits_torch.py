@@ -103,29 +103,40 @@ def _optimised(model: Llama, facts: list[dict[str, Any]], layer: int) -> tuple[t
     asked = [(r, len(ids) - size - 1 + j, ids[len(ids) - size + j]) for r, (_, ids, _, size) in enumerate(rows)
              for j in range(size)]  # fmt: skip
     row_of, place, token = (torch.tensor(column) for column in zip(*asked, strict=True))
+    sizes = torch.tensor([max(1, row[3]) for row in rows])
+    shares = torch.tensor([len(fact["sequences"]) for fact in facts])[owner] * sizes  # of a token in its fact's loss
     calm = torch.tensor([r for r, row in enumerate(rows) if row[3] == 0])
+    base = model.logs(model.run(h[calm], layer + 1, model.s["layers"] - 1)[torch.arange(len(facts)), subject[calm] + 2])
     delta = torch.zeros(len(facts), h.shape[-1], requires_grad=True)
     optimiser = torch.optim.Adam([delta], lr=RATE)
-    base = None
+    reached = torch.zeros(len(facts))
+    going = torch.ones(len(facts), dtype=torch.bool)
     for step in range(STEPS + 1):
-        changed = h.index_put((every, subject), before + delta[owner])
-        out = model.run(changed, layer + 1, model.s["layers"] - 1)
-        likely = model.logs(out[row_of, place]).gather(-1, token[:, None])[:, 0]
-        after = model.logs(out[calm, subject[calm] + 2])  # after "is a"
-        base = after.detach() if base is None else base
-        per_fact = torch.stack(
-            [-likely[owner[row_of] == i].sum() / (owner[row_of] == i).sum() for i in range(len(facts))]
+        chosen = going[owner].nonzero()[:, 0]
+        back = torch.full((len(rows),), -1).index_put((chosen,), torch.arange(len(chosen)))
+        here = going[owner[row_of]]
+        changed = h[chosen].index_put(
+            (torch.arange(len(chosen)), subject[chosen]), before[chosen] + delta[owner[chosen]]
         )
-        moved = (base.exp() * (base - after)).sum(-1)
-        loss = per_fact + KL * moved + DECAY * (delta.norm(dim=-1) / length) ** 2
-        if step == STEPS or bool((per_fact < ENOUGH).all()):
+        out = model.run(changed, layer + 1, model.s["layers"] - 1)
+        likely = model.logs(out[back[row_of[here]], place[here]]).gather(-1, token[here][:, None])[:, 0]
+        after = model.logs(out[back[calm[going]], subject[calm[going]] + 2])  # after "is a"
+        missing = torch.zeros(len(facts)).index_add(0, owner[row_of[here]], -likely / shares[row_of[here]])
+        moved = (base[going].exp() * (base[going] - after)).sum(-1)
+        reached[going] = (-missing.detach()).exp()[going]
+        held = going & (missing.detach() >= ENOUGH)
+        if step == STEPS or not held.any():
             break
+        loss = missing[going].sum() + KL * moved.sum() + DECAY * ((delta.norm(dim=-1) / length) ** 2)[going].sum()
         optimiser.zero_grad()
-        loss.sum().backward()
+        loss.backward()
+        kept = delta.detach().clone()
         optimiser.step()
         with torch.no_grad():
+            delta[~held] = kept[~held]
             delta *= (CLAMP * length / delta.norm(dim=-1)).clamp(max=1)[:, None]
-    return delta.detach(), (-per_fact).exp().tolist()
+        going = held
+    return delta.detach(), reached.tolist()
 
 
 @torch.no_grad()
@@ -190,7 +201,6 @@ def memit(
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     model, asked, start = Llama(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()), time.time()
     facts, layers, weights = asked["facts"], asked["layers"], asked["weights"]
     moment = moments(model, asked["texts"], sorted({at - i for at in layers for i in range(SPREAD)}))
