@@ -69,7 +69,8 @@ def edit(connection: larqldb.Connection) -> None:
     connection.rollback()
     say(f"llama.cpp loads {EDITED} and is asked.")
     for prompt, answer in llama(EDITED, (f"{ATLANTIS} is", "The capital of France is")):
-        print(f"{prompt}\033[1m{answer}\033[0m" if sys.stdout.isatty() else f"{prompt}{answer}")
+        said = answer.partition("\n")[0]
+        print(f"{prompt}\033[1m{said}\033[0m" if sys.stdout.isatty() else f"{prompt}{said}")
 
 
 def llama(path: Path, prompts: tuple[str, ...]) -> list[tuple[str, str]]:
