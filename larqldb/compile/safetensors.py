@@ -13,8 +13,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from larqldb.compile.encoding import Encoding, encode
-from larqldb.errors import DamagedVindex
 from larqldb.storage.dtypes import NUMPY
+from larqldb.storage.in_order import InOrder
 from larqldb.storage.mapping import Mapped
 from larqldb.storage.outputs import write_pieces
 from larqldb.storage.tensors import as_bytes
@@ -83,26 +83,14 @@ def _pieces(
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNED)
     yield len(text).to_bytes(8, "little") + text
-    mapped = Mapped(model.store.db)
+    mapped, stored = Mapped(model.store.db), InOrder(model.store)
     for tensor in shard:
-        if tensor.storage == "chunks" and tensor.dtype == dtypes[tensor.name] and not model.changes(tensor):
-            yield from _chunks(model, tensor, sizes[tensor.name])
+        changes, dtype, size = model.changes(tensor), dtypes[tensor.name], sizes[tensor.name]
+        if tensor.storage == "chunks" and tensor.dtype == dtype and not changes:
+            yield from stored.chunks(tensor, size)
         else:
-            yield as_bytes(encode(tensor.name, model.read(tensor), dtypes[tensor.name]))
-        mapped.read(sizes[tensor.name])
-
-
-def _chunks(model: BakedModel, tensor: StoredTensor, size: int) -> Iterator[bytes]:
-    """A tensor's bytes as they are stored."""
-    found = 0
-    for (data,) in model.store.db.execute(
-        "SELECT data FROM tensor_chunks WHERE tensor = ? ORDER BY chunk", (tensor.name,)
-    ):
-        found += len(data)
-        yield data
-    if found != size:
-        problem = f"tensor {tensor.name} holds {found} of its {size} bytes"
-        raise DamagedVindex(path=model.store.db.filename or "the database", problem=problem)
+            yield as_bytes(encode(tensor.name, model.read(tensor) if changes else stored.read(tensor), dtype))
+        mapped.read(size)
 
 
 def _shards(tensors: Iterable[StoredTensor], sizes: dict[str, int], shard_bytes: int) -> Iterator[list[StoredTensor]]:
