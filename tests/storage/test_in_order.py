@@ -24,6 +24,14 @@ def test_it_reads_what_the_store_reads(tiny_extracted):
                 assert b"".join(reader.chunks(tensor, size)) == store.read(tensor).tobytes()
 
 
+def read_all(store, reader):
+    for tensor in store.tensors():
+        if tensor.storage == "chunks":
+            list(reader.chunks(tensor, int(np.prod(tensor.shape)) * 2))
+        else:
+            reader.read(tensor)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -39,8 +47,4 @@ def test_missing_bytes_are_noticed(tiny_vindex, damage):
         store = TensorStore(db)
         reader = InOrder(store)
         with pytest.raises(DamagedVindex):
-            for tensor in store.tensors():
-                if tensor.storage == "chunks":
-                    list(reader.chunks(tensor, int(np.prod(tensor.shape)) * 2))
-                else:
-                    reader.read(tensor)
+            read_all(store, reader)
