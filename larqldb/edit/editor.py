@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,10 @@ NOTHING = Reading(np.empty((1, 0)), np.empty(0, np.bool_))  # was read yet
 
 @dataclass(eq=False)
 class _Fact:
-    """A fact that is being inserted: how it is asked for, what was said before, and what was written for it."""
+    """A fact that is being inserted: how it is asked for, what was said before, and what was written for it.
+
+    ``against`` is another target that was inserted before and stays in effect.
+    """
 
     entity: str
     relation: str
@@ -51,6 +55,7 @@ class _Fact:
     before: Reading = NOTHING
     first: Operation | None = None
     number: int = 0
+    against: str | None = None
 
     @property
     def triple(self) -> tuple[str, str, str]:
@@ -127,6 +132,10 @@ class Editor:
             self._restore(patch, entity, relation, target)
             known[entity, relation] = _Fact(entity, relation, target, askings.of(entity, relation))
         todo = list(known.values())
+        for one in edits.inserted(self.session.db):
+            fact = known.get((one.entity, one.relation))
+            if fact is not None and one.target != fact.target and (instead is None or instead.fact != one.fact):
+                fact.against = one.target
         self._read_all([(fact.how, fact.target) for fact in todo], layer)
         for fact in todo:
             fact.before = self._read(fact.how, fact.target, others, layer)
@@ -148,6 +157,8 @@ class Editor:
         """What became of a fact that was to be inserted."""
         asked = fact.how.prompts[0]
         notes = [f"no wordings of {fact.relation!r} are known: asked as {asked!r}"] if fact.how.is_default else []
+        if fact.against is not None:
+            notes.append(f"{fact.against} was inserted for it before and stays in effect: DELETE that, or UPDATE it")
         if fact.first is None:
             notes.append("it is the model's answer already: nothing was added. ALPHA 1 adds a feature all the same")
             return self._report(fact.triple, None, None, None, fact.before, fact.before, notes)
@@ -248,8 +259,11 @@ class Editor:
         for name, value in (("entity", entity), ("relation", relation), ("target", target)):
             if not isinstance(value, str):
                 raise ProgrammingError(f"the {name} must be text, not {type(value).__name__}")
-            if not value.strip():
+            kinds = {unicodedata.category(character) for character in value}
+            if all(kind[0] in "CZ" for kind in kinds):
                 raise DataError(f"the {name} is empty: a fact needs an entity, a relation and a target")
+            if "Cc" in kinds:
+                raise DataError(f"the {name} {value!r} holds a control character: leave it out")
         if str(entity).strip().casefold() == str(target).strip().casefold():
             raise DataError(f"{entity!r} is both entity and target: that says nothing of it")
         if layer is not None:

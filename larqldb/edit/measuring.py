@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from larqldb.model.observe import log_probabilities
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from larqldb.edit.asking import Asking
-    from larqldb.model.runner import Runner
     from larqldb.model.tokenizer import Tokenizer
 
 KEPT_BYTES = 32 << 20  # of log-probabilities on unrelated text: bounds the positions that are compared
@@ -59,52 +55,6 @@ class Reading:
         return bool(self.first.all())
 
 
-class Measuring:
-    """Reads networks over one tokenizer; what does not depend on the fact is kept for the network read last."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._kept: tuple[Runner, dict[tuple[str, ...], NDArray[np.float32]]] | None = None
-
-    def read(self, runner: Runner, asking: Asking, target: str, *, others: bool) -> Reading:
-        """What a network says; ``others``: to neighbours and unrelated text, too. Raises BadPrompt."""
-        encode = self._tokenizer.encode
-        wanted = target_ids(self._tokenizer, target)
-        prompts = [encode(text) for text in asking.prompts]
-        texts = [[*ids, *wanted[:step]] for ids in prompts for step in range(len(wanted))]
-        logs = log_probabilities(runner.batch(texts)).reshape(len(prompts), len(wanted), -1)
-        steps = np.arange(len(wanted))
-        target_logs = logs[:, steps, wanted]
-        first = logs[0].argmax(axis=-1) == np.array(wanted)
-        if not others:
-            return Reading(np.exp(target_logs), first)
-        neighbours = self._of(runner, asking.neighbours) if asking.neighbours else None
-        return Reading(np.exp(target_logs), first, neighbours, self._of(runner, ()))
-
-    def unrelated(self, runner: Runner) -> Reading:
-        """What a network says of unrelated text alone."""
-        return Reading(np.empty((1, 0)), np.empty(0, np.bool_), None, self._of(runner, ()))
-
-    def _of(self, runner: Runner, prompts: tuple[str, ...]) -> NDArray[np.float32]:
-        """Log-probabilities after prompts [n, vocab], or at places in unrelated text where there are none."""
-        if self._kept is None or self._kept[0] is not runner:
-            self._kept = runner, {}
-        known = self._kept[1]
-        if prompts not in known:
-            logits = runner.batch([self._tokenizer.encode(text) for text in prompts]) if prompts else self._text(runner)
-            known[prompts] = log_probabilities(logits).astype(np.float32)
-        return known[prompts]
-
-    def _text(self, runner: Runner) -> NDArray[np.float32]:
-        """Logits at places of the unrelated texts: float32 [s, vocab]."""
-        room = max(1, KEPT_BYTES // (4 * runner.network.vocab * len(UNRELATED)))
-        parts = []
-        for text in UNRELATED:
-            logits = runner.all_logits(self._tokenizer.encode(text)[: runner.network.context])
-            parts.append(logits[1:][:: max(1, -(-len(logits) // room))])
-        return np.concatenate(parts)
-
-
 def target_ids(tokenizer: Tokenizer, target: str) -> list[int]:
     """The tokens of a target that follows a wording."""
     return tokenizer.encode(f" {target}", special=False)
@@ -136,4 +86,4 @@ def divergence(before: Reading, after: Reading) -> float | None:
     if before.unrelated is None or after.unrelated is None:
         return None
     true = before.unrelated.astype(np.float64)
-    return float(np.mean(np.sum(np.exp(true) * (true - after.unrelated), axis=1)))
+    return max(0.0, float(np.mean(np.sum(np.exp(true) * (true - after.unrelated), axis=1))))

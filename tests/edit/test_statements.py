@@ -45,6 +45,15 @@ def row(cursor):
 # What INSERT does and says
 
 
+def test_a_second_target_says_that_the_first_stays(conn):
+    conn.execute(ATLANTIS)
+    report = row(conn.execute(ATLANTIS.replace("Paris", "Berlin")))
+    assert report["note"].startswith("Paris was inserted for it before and stays in effect")
+    assert {target for _, _, target in edges(conn)} == {"Paris", "Berlin"}
+    conn.execute("DELETE FROM EDGES WHERE target = 'Paris'")
+    assert "stays" not in (row(conn.execute("UPDATE EDGES SET target = 'Rome' WHERE target = 'Berlin'"))["note"] or "")
+
+
 def test_insert_is_what_the_model_says(conn):
     before = logits(conn)
     cursor = conn.execute(ATLANTIS)
@@ -162,6 +171,8 @@ def test_regression_takes_the_edit_back(conn):
     [
         (("Atlantis", "capital", ""), DataError, "target is empty"),
         ((" ", "capital", "Paris"), DataError, "entity is empty"),
+        (("\u200b", "capital", "Paris"), DataError, "entity is empty"),
+        (("Atlantis", "capital", "Par\x00is"), DataError, "holds a control character"),
         (("Paris", "capital", "paris"), DataError, "both entity and target"),
         (("Atlantis", 3, "Paris"), ProgrammingError, "relation must be text"),
         (("Atlantis", "capital", None), ProgrammingError, "target must be text"),
