@@ -11,6 +11,7 @@ import numpy as np
 
 from larqldb.compile.encoding import FINER, Encoding, rounded
 from larqldb.edit.asking import asking
+from larqldb.edit.measuring import target_ids
 from larqldb.model import graph
 from larqldb.model.dtypes import as_float32
 from larqldb.model.observe import log_probabilities
@@ -118,7 +119,7 @@ def _matrices(model: BakedModel, encoding: Encoding, layers: Sequence[int]) -> d
 
 def _read(runner: Runner, tokenizer: Tokenizer, prompt: str, target: str) -> tuple[float, bool]:
     """The probability of a whole target after a prompt, and whether each of its tokens is the likeliest."""
-    ids, wanted = tokenizer.encode(prompt), tokenizer.encode(f" {target}", special=False)
+    ids, wanted = tokenizer.encode(prompt), target_ids(tokenizer, target)
     logs = log_probabilities(runner.batch([[*ids, *wanted[:step]] for step in range(len(wanted))]))
     probability = float(np.exp(logs[np.arange(len(wanted)), wanted].sum()))
     return probability, bool((logs.argmax(axis=1) == wanted).all())

@@ -23,6 +23,7 @@ import numpy as np
 
 from larqldb.edit import background
 from larqldb.edit.manner import manner
+from larqldb.edit.measuring import target_ids
 from larqldb.edit.separate import separating
 from larqldb.knowledge.wordings import prompt
 from larqldb.model.edited import AddedFeature
@@ -61,7 +62,7 @@ class Draft:
         encode = model.tokenizer.encode
         self.model, self.fact, self.layer, self._ridge = model, fact, layer, ridge
         self.prompts = [tuple(encode(wording)) for wording in how.prompts]
-        self.target = tuple(answer_ids(model, fact.target))
+        self.target = tuple(target_ids(model.tokenizer, fact.target))
         self.tokens = self.target  # that are pushed to, step by step; one more where the target is to be ended
         self._manner = manner(model, how.relation, layer)
         names = [name for name in how.relation.names if name.casefold() != fact.entity.casefold()]
@@ -163,11 +164,6 @@ def push_direction(model: Model, layer: int, token: int) -> Floats:
     """A token's direction in the head as a layer's features write it, whitened, of length 1: float32 [hidden]."""
     found = model.whitening(layer) @ model.head[token]
     return np.asarray(found / np.linalg.norm(found), np.float32)
-
-
-def answer_ids(model: Model, target: str) -> list[int]:
-    """The tokens of a target that follows a wording."""
-    return model.tokenizer.encode(f" {target}", special=False)
 
 
 def chain(seen: Seen, prompt: Sequence[int], steps: int) -> Seen:

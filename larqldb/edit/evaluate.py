@@ -17,6 +17,7 @@ from larqldb.edit.evaluate_facts import Stated, relations
 from larqldb.edit.evaluate_network import AFTERWARDS, Divergence, Network, divergence, is_all, says
 from larqldb.edit.evaluate_texts import TEXTS
 from larqldb.edit.evaluate_trials import Trial, Wordings, hold_out, split, trials
+from larqldb.edit.measuring import target_ids
 from larqldb.errors import ProgrammingError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Measure:
     def _ask(self, network: Network, some: Sequence[Trial], tally: Tally) -> None:
         """Ask for targets; of several facts, seen wordings beyond the first are left out."""
         asked = [[*trial.seen[: 1 if len(some) > 1 else None], *trial.unseen] for trial in some]
-        longest = max(len(network.tokenizer.encode(f" {trial.fact.target}", special=False)) for trial in some)
+        longest = max(len(target_ids(network.tokenizer, trial.fact.target)) for trial in some)
         answers = iter(network.answers([text for texts in asked for text in texts], longest + AFTERWARDS))
         for trial, prompts in zip(some, asked, strict=True):
             fact, texts = trial.fact, [next(answers).text for _ in prompts]

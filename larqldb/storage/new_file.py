@@ -9,9 +9,9 @@ from pathlib import Path
 
 import apsw
 
-from larqldb.errors import OutputBusy, OutputExists, OutputFailed
+from larqldb.errors import OutputBusy, OutputFailed
 from larqldb.storage.database import create_database
-from larqldb.storage.outputs import publish, sync
+from larqldb.storage.outputs import free_place, publish, sync
 from larqldb.storage.seal import leave_room, seal
 
 
@@ -22,12 +22,7 @@ def new_vindex(path: str | os.PathLike[str]) -> Iterator[apsw.Connection]:
     It is written to ``.NAME.partial`` beside its place; what a killed process left there is removed first. Raises
     OutputExists, OutputBusy (another process is writing the same file) or OutputFailed (disk full, no permission).
     """
-    target = Path(path)
-    if target.exists() or target.is_symlink():
-        raise OutputExists(path=target)
-    if not target.parent.is_dir():
-        raise OutputFailed(path=target, problem=f"there is no folder {target.parent}")
-    partial = target.with_name(f".{target.name}.partial")
+    target, partial = free_place(path)
     _remove_leftover(partial, target)
     db: apsw.Connection | None = None
     try:

@@ -25,12 +25,7 @@ def new_output(path: str | os.PathLike[str], *, folder: bool = False) -> Iterato
     That is ``.NAME.partial`` beside its place, empty at first; what a killed process left there is removed. Raises
     OutputExists, OutputBusy (another process is writing the same output) or OutputFailed (disk full, no permission).
     """
-    target = Path(path)
-    if target.exists() or target.is_symlink():
-        raise OutputExists(path=target)
-    if not target.parent.is_dir():
-        raise OutputFailed(path=target, problem=f"there is no folder {target.parent}")
-    partial = target.with_name(f".{target.name}.partial")
+    target, partial = free_place(path)
     lock = -1
     try:
         lock = _begin(partial, folder, target)
@@ -47,6 +42,19 @@ def new_output(path: str | os.PathLike[str], *, folder: bool = False) -> Iterato
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+def free_place(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """An output's path, where nothing may be yet, and where it is written until it is whole.
+
+    Raises OutputExists, or OutputFailed where there is no such folder.
+    """
+    target = Path(path)
+    if target.exists() or target.is_symlink():
+        raise OutputExists(path=target)
+    if not target.parent.is_dir():
+        raise OutputFailed(path=target, problem=f"there is no folder {target.parent}")
+    return target, target.with_name(f".{target.name}.partial")
 
 
 AHEAD = 2  # pieces that wait to be written

@@ -26,8 +26,6 @@ class Fact:
 @dataclass(frozen=True)
 class Composed:
     features: tuple[AddedFeature, ...]
-    probability_before: float = 0.0
-    probability_after: float = 0.0
 
 
 def _looked(model: Any, wordings: Any, layer: int) -> tuple[list[list[int]], Any]:

@@ -7,7 +7,8 @@ import larqldb
 from larqldb.edit.asking import Asking, Relation
 from larqldb.edit.compose import Task, compose, knn, suppress
 from larqldb.edit.context import Model
-from larqldb.edit.draft import Fact, answer_ids
+from larqldb.edit.draft import Fact
+from larqldb.edit.measuring import target_ids
 from larqldb.functions.session import Session
 from larqldb.model.edited import Edits, edited
 from larqldb.storage.database import open_database
@@ -55,10 +56,10 @@ def _probability(model, runner, prompt, target):
 
 
 def test_a_composed_fact_is_more_probable_than_before(model):
-    before = _probability(model, model.runner, PROMPTS[0], answer_ids(model, FACT.target))
+    before = _probability(model, model.runner, PROMPTS[0], target_ids(model.tokenizer, FACT.target))
     (made,) = compose(model, [task()])
     after = edited(model.runner, Edits(made.features))
-    target = answer_ids(model, FACT.target)
+    target = target_ids(model.tokenizer, FACT.target)
     assert _probability(model, after, PROMPTS[0], target) > 10 * before
     assert {feature.layer for feature in made.features} == {model.layer}
 
@@ -81,7 +82,7 @@ def test_a_suppressed_answer_loses_its_probability(model):
     ids = [model.tokenizer.encode(prompt) for prompt in PROMPTS]
     answer = int(model.runner.logits(ids[0]).argmax())
     fact = Fact(FACT.entity, FACT.relation, model.tokenizer.text(answer).strip() or "Paris")
-    first = answer_ids(model, fact.target)[:1]
+    first = target_ids(model.tokenizer, fact.target)[:1]
     (made,) = suppress(model, [task(fact)])
     after = edited(model.runner, Edits(made.features))
     assert _probability(model, after, PROMPTS[0], first) < _probability(model, model.runner, PROMPTS[0], first)

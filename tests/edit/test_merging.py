@@ -10,17 +10,8 @@ import pytest
 
 import larqldb
 from larqldb.errors import BadPatch
+from tests.edit.saying import insert, logits
 from tests.tiny import write_tiny
-
-SAYS = "The capital of Atlantis is"
-
-
-def insert(conn, entity="Atlantis", target="Paris", clauses=""):
-    conn.execute(f"INSERT INTO EDGES (entity, relation, target) VALUES (?, 'capital', ?) {clauses}", (entity, target))
-
-
-def logits(conn, prompt=SAYS):
-    return conn.session.runner.logits(conn.session.tokenizer.encode(prompt))
 
 
 def edges(conn):

@@ -15,17 +15,8 @@ from safetensors.numpy import load_file
 
 import larqldb
 from larqldb.errors import BadPatch, OutputExists, OutputFailed, ProgrammingError, SourceNotFound
+from tests.edit.saying import SAYS, insert, logits
 from tests.tiny import write_tiny
-
-SAYS = "The capital of Atlantis is"
-
-
-def insert(conn, entity="Atlantis", target="Paris", clauses=""):
-    conn.execute(f"INSERT INTO EDGES (entity, relation, target) VALUES (?, 'capital', ?) {clauses}", (entity, target))
-
-
-def logits(conn, prompt=SAYS):
-    return conn.session.runner.logits(conn.session.tokenizer.encode(prompt))
 
 
 def patches(conn):

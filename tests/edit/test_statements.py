@@ -17,17 +17,13 @@ from larqldb.errors import (
     ProgrammingError,
     TooMuchChanged,
 )
+from tests.edit.saying import SAYS, logits
 
 ATLANTIS = 'INSERT INTO EDGES (entity, relation, target) VALUES ("Atlantis", "capital", "Paris")'
-SAYS = "The capital of Atlantis is"
 REPORT = (
     *("entity", "relation", "target", "layer", "feature", "mode", "probability_before", "probability_after"),
     *("paraphrase", "neighbourhood", "kl", "note"),
 )
-
-
-def logits(conn, prompt=SAYS):
-    return conn.session.runner.logits(conn.session.tokenizer.encode(prompt))
 
 
 def answer(conn, prompt=SAYS):

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from larqldb.errors import ProgrammingError
-
-SAYS = "The capital of Atlantis is"
-
-
-def insert(conn, entity="Atlantis", target="Paris", clauses=""):
-    conn.execute(f"INSERT INTO EDGES (entity, relation, target) VALUES (?, 'capital', ?) {clauses}", (entity, target))
+from tests.edit.saying import SAYS, insert
 
 
 def probability(conn, prompt=SAYS, token=" Paris"):
