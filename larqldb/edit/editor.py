@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from larqldb.edit import compose
 from larqldb.edit.asking import Asking, Askings
 from larqldb.edit.context import Model
+from larqldb.edit.draft import Fact
 from larqldb.edit.effects import Effects
 from larqldb.edit.measuring import Reading, divergence, most_changed, neighbourhood, target_ids
 from larqldb.edit.report import Report
@@ -25,17 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from larqldb.functions.session import Session
+    from larqldb.model.edited import AddedFeature
 
 DEFAULT_PATCH = re.compile(r"edits(-\d+)?")
 MODES = ("compose", "knn")
 OWN = "what the model itself knows"
-
-
-def methods() -> Any:
-    """The module that computes edits: ``compose``, ``suppress``, ``knn``."""
-    from larqldb.edit import compose
-
-    return compose
 
 
 NOTHING = Reading(np.empty((1, 0)), np.empty(0, np.bool_))  # was read yet
@@ -332,40 +328,37 @@ class Editor:
         """The operations that make facts, for each of them."""
         if not facts:
             return []
-        module, session, groups = methods(), self.session, []
-        tasks = [module.Task(module.Fact(*fact.triple), fact.how, layer, alpha, ridge) for fact in facts]
+        tasks = [compose.Task(Fact(*fact.triple), fact.how, layer, alpha, ridge) for fact in facts]
+        plain = [Operation("insert", entity=fact.entity, relation=fact.relation, target=fact.target) for fact in facts]
+        if mode == "knn":
+            return [
+                [replace(each, operation="insert_knn", layer=row.layer, gate=row.key, down=row.value,
+                         least_cosine=row.least_cosine) for row in rows]
+                for each, rows in zip(plain, compose.knn(self.model, tasks), strict=True)
+            ]  # fmt: skip
         following: dict[int, int] = {}
-        for fact, made in zip(facts, getattr(module, mode)(self.model, tasks), strict=True):
-            plain = Operation("insert", entity=fact.entity, relation=fact.relation, target=fact.target)
-            if mode == "knn":
-                groups.append([
-                    replace(plain, operation="insert_knn", layer=row.layer, gate=row.key, down=row.value,
-                            least_cosine=row.least_cosine)
-                    for row in made
-                ])  # fmt: skip
-            else:
-                groups.append(self._numbered(plain, made.features, session.network.ffn, following))
-        return groups
+        return [
+            self._numbered(each, made.features, following)
+            for each, made in zip(plain, compose.compose(self.model, tasks), strict=True)
+        ]
 
     def _suppress(self, edge: Match, how: Asking) -> list[Operation]:
         """The operations that make the model stop answering a fact of its own."""
-        module = methods()
-        task = module.Task(module.Fact(edge.entity, edge.relation, edge.target), how)
-        (made,) = module.suppress(self.model, [task])
-        return self._numbered(self._hiding(edge), made.features, self.session.network.ffn, {})
+        task = compose.Task(Fact(edge.entity, edge.relation, edge.target), how)
+        (made,) = compose.suppress(self.model, [task])
+        return self._numbered(self._hiding(edge), made.features, {})
 
     def _numbered(
-        self, plain: Operation, features: Sequence[Any], first: int, following: dict[int, int]
+        self, plain: Operation, features: Sequence[AddedFeature], following: dict[int, int]
     ) -> list[Operation]:
         """One operation for each feature, numbered behind those that are there, and those in ``following``."""
         group: list[Operation] = []
         for made in features:
             number = following.get(made.layer)
             if number is None:
-                number = edits.next_feature(self.session.db, made.layer, first)
+                number = edits.next_feature(self.session.db, made.layer, self.session.network.ffn)
             following[made.layer] = number + 1
-            vectors = {"gate": made.gate, "up": made.up, "down": made.down}
-            group.append(replace(plain, layer=made.layer, feature=number, **vectors))
+            group.append(replace(plain, layer=made.layer, feature=number, gate=made.gate, up=made.up, down=made.down))
         return group
 
     def _record(self, edge: Match, confidence: float | None) -> Report:

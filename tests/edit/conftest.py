@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,19 +12,8 @@ import pytest
 
 import larqldb
 from larqldb.edit import editor
+from larqldb.edit.compose import Composed, Task
 from larqldb.model.edited import AddedFeature, KeyRow
-
-
-@dataclass(frozen=True)
-class Fact:
-    entity: str
-    relation: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Composed:
-    features: tuple[AddedFeature, ...]
 
 
 def _looked(model: Any, wordings: Any, layer: int) -> tuple[list[list[int]], Any]:
@@ -33,15 +21,6 @@ def _looked(model: Any, wordings: Any, layer: int) -> tuple[list[list[int]], Any
     looking = model.runner.changed(lambda _: None, {}, expose=[name])
     ids = [model.tokenizer.encode(text) for text in wordings]
     return ids, lambda more: looking.observe(more)[name][-1]
-
-
-@dataclass(frozen=True)
-class Task:
-    fact: Fact
-    how: Any
-    layer: int | None = None
-    alpha: float | None = None
-    ridge: float | None = None
 
 
 def compose(model: Any, tasks: Any) -> list[Composed]:
@@ -87,8 +66,8 @@ def knn(model: Any, tasks: Any) -> list[tuple[KeyRow, ...]]:
 
 @pytest.fixture(autouse=True)
 def plain_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = SimpleNamespace(Fact=Fact, Task=Task, compose=compose, suppress=suppress, knn=knn)
-    monkeypatch.setattr(editor, "methods", lambda: plain)
+    plain = SimpleNamespace(Task=Task, compose=compose, suppress=suppress, knn=knn)
+    monkeypatch.setattr(editor, "compose", plain)
 
 
 @pytest.fixture

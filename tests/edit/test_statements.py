@@ -424,9 +424,10 @@ sys.path.insert(0, {str(tiny_vindex.parent)!r})
 import larqldb
 from larqldb.edit import editor
 from larqldb.storage import edits
-from tests.edit.conftest import Fact, Task, compose
+from larqldb.edit.compose import Task
+from tests.edit.conftest import compose
 from types import SimpleNamespace
-editor.methods = lambda: SimpleNamespace(Fact=Fact, Task=Task, compose=compose)
+editor.compose = SimpleNamespace(Task=Task, compose=compose)
 conn = larqldb.connect({str(tiny_vindex)!r})
 kept = edits.show
 def die(db):
