@@ -153,7 +153,7 @@ class Connection:
 
             residual, attention, ffn  [layers, s, hidden]  the residual after the layer; what each block added to it
             ffn_input                 [layers, s, hidden]  normed, what gates are compared with
-            activations               [layers, s, features]  act(gate·x) · (up·x)
+            activations               [layers, s, features]  act(gate·x) · (up·x), a feature's in its number's column
             heads, queries            [layers, s, heads, head_dim]  what heads read; queries before rotation
             keys, values              [layers, s, kv_heads, head_dim]  keys before rotation
             attention_weights         [layers, heads, s, s]  reader, then read; rows sum to 1
@@ -186,6 +186,8 @@ class Connection:
     ) -> Intervention:
         """Silence features or attention heads of a layer inside a ``with`` block: what they write becomes zero.
 
+        Features that edits added have numbers behind the layer's own (SHOW FEATURES): without them the logits are those
+        without the edit, bit for bit.
         INFER, generation, EXPLAIN INFER, TRACE and ``capture`` on this connection run without them until the block
         ends. Blocks inside one another add up. Raises ProgrammingError for a layer, feature or head that is not there.
         """

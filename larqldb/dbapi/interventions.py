@@ -16,7 +16,9 @@ import numpy as np
 
 from larqldb.errors import BadPrompt, ProgrammingError
 from larqldb.functions.arguments import one_of
+from larqldb.functions.edits import Silence
 from larqldb.functions.runs import observer, prompt_ids
+from larqldb.model.edited import added_name
 from larqldb.model.interventions import Add, Change, Replace, Scale, changed
 from larqldb.model.observe import attention_weights, log_probabilities
 
@@ -58,11 +60,29 @@ def capture(session: Session, prompt: Prompt, layers: Layers, what: str) -> NDAr
             attention_weights(network, layer, seen[queries], seen[keys], every)
             for layer, (queries, keys) in read.items()
         ])  # fmt: skip
+    if what == "activations":
+        return _activations(session, ids, chosen)
     kind, grouped = PARTS[what]
     names = [f"layers.{layer}.{kind}" for layer in chosen]
     seen = look.run(ids, every, everywhere=names)
     stacked = np.stack([seen[name] for name in names])
     return stacked if grouped is None else stacked.reshape(*stacked.shape[:2], -1, network.head_dim)
+
+
+def _activations(session: Session, ids: list[int], layers: list[int]) -> NDArray[np.float32]:
+    """Activations, a feature's in the column of its number: [layers, s, features]; 0 where a layer has none."""
+    own, live = session.network.ffn, session.live
+    running = {layer: _running(session, layer) for layer in layers}
+    names = {layer: f"layers.{layer}.activations" for layer in layers}
+    added = {layer: added_name(layer) for layer, numbers in running.items() if numbers}
+    seen = observer(session).run(ids, range(len(ids)), everywhere=[*names.values(), *added.values()])
+    width = max(own, *(number + 1 for layer in layers for number in live.numbers.get(layer, ())), 0)
+    activations = np.zeros((len(layers), len(ids), width), np.float32)
+    for place, layer in enumerate(layers):
+        activations[place, :, :own] = seen[names[layer]]
+        if layer in added:
+            activations[place][:, running[layer]] = seen[added[layer]]
+    return activations
 
 
 def logit_lens(session: Session, prompt: Prompt, layers: Layers, positions: int | Sequence[int]) -> NDArray[np.float32]:
@@ -77,7 +97,7 @@ def logit_lens(session: Session, prompt: Prompt, layers: Layers, positions: int 
 class Intervention:
     """A change to the network for the length of a ``with`` block; those inside one another add up."""
 
-    def __init__(self, session: Session, changes: Sequence[Change]) -> None:
+    def __init__(self, session: Session, changes: Sequence[Change | Silence]) -> None:
         self._session = session
         self._changes = changes
         self._is_active = False
@@ -104,16 +124,19 @@ def ablate(session: Session, layer: int, features: Iterable[int] | None, heads: 
     _require(session, "ablate")
     network = session.network
     (number,) = _layers(session, layer)
-    changes: list[Change] = []
+    changes: list[Change | Silence] = []
     if features is not None:
+        chosen = _features(session, features, [number])
         factors = np.ones(network.ffn, np.float32)
-        factors[_numbers(features, network.ffn, "feature")] = 0
-        changes.append(Scale(f"layers.{number}.activations", factors))
+        factors[[feature for feature in chosen if feature < network.ffn]] = 0
+        if not factors.all():
+            changes.append(Scale(f"layers.{number}.activations", factors))
+        changes += (Silence(number, feature) for feature in chosen if feature >= network.ffn)
     if heads is not None:
         factors = np.ones((network.heads, network.head_dim), np.float32)
         factors[_numbers(heads, network.heads, "head")] = 0
         changes.append(Scale(f"layers.{number}.heads", factors.reshape(-1)))
-    if not changes:
+    if features is None and heads is None:
         raise ProgrammingError("ablate needs features or heads: ablate(layer=3, features=[17]) or heads=[0, 2]")
     return Intervention(session, changes)
 
@@ -168,20 +191,28 @@ def patch(
         raise ProgrammingError(f"{len(taken)} source positions for {len(into)} positions: give as many of both")
     width = {"activations": network.ffn, "heads": network.heads * network.head_dim}.get(what, network.hidden)
     columns = np.ones(width, np.bool_)
+    wanted: list[int] | None = None
     if features is not None or heads is not None:
         if what != ("activations" if heads is None else "heads") or None not in (features, heads):
             raise ProgrammingError("features go with what='activations', heads with what='heads'")
         columns[:] = False
         if features is not None:
-            columns[_numbers(features, network.ffn, "feature")] = True
+            wanted = _features(session, features, chosen)
+            columns[[feature for feature in wanted if feature < network.ffn]] = True
         else:
             columns.reshape(network.heads, network.head_dim)[_numbers(heads or (), network.heads, "head")] = True
-    names = [f"layers.{layer}.{PARTS[what][0]}" for layer in chosen]
-    seen = observer(session).run(source, range(len(source)), everywhere=names)
+    replaced = {f"layers.{layer}.{PARTS[what][0]}": columns for layer in chosen}
+    if what == "activations":
+        for layer in chosen:
+            numbers = _running(session, layer)
+            replaced[added_name(layer)] = np.array([wanted is None or each in wanted for each in numbers], np.bool_)
+    replaced = {name: which for name, which in replaced.items() if which.any()}
+    seen = observer(session).run(source, range(len(source)), everywhere=list(replaced)) if replaced else {}
     changes = []
-    for name in names:
-        where, values = np.zeros((len(target), width), np.bool_), np.zeros((len(target), width), np.float32)
-        where[into], values[into] = columns, seen[name][taken]
+    for name, which in replaced.items():
+        where = np.zeros((len(target), len(which)), np.bool_)
+        values = np.zeros((len(target), len(which)), np.float32)
+        where[into], values[into] = which, seen[name][taken]
         changes.append(Replace(name, where, values))
     runner = session.runner
     patched = changed(runner, changes).logits(target)
@@ -224,6 +255,24 @@ def _places(positions: int | Sequence[int], count: int) -> list[int]:
     if not given:
         raise ProgrammingError("give at least one position")
     return [int(place) % count for place in given]
+
+
+def _running(session: Session, layer: int) -> list[int]:
+    """The numbers of a layer's added features that the network runs, in the order of their results."""
+    silenced = session.silenced
+    return [number for number in session.live.numbers.get(layer, ()) if (layer, number) not in silenced]
+
+
+def _features(session: Session, given: Iterable[int], layers: Sequence[int]) -> list[int]:
+    """Numbers of features, the base's own or added ones, that each of some layers has; ProgrammingError for others."""
+    numbers, own = [int(number) for number in given], session.network.ffn
+    for layer in layers:
+        added = sorted(session.live.numbers.get(layer, ()))
+        outside = next((number for number in numbers if number not in range(own) and number not in added), None)
+        if outside is not None:
+            behind = f", layer {layer} also {', '.join(map(str, added))}" if added else ""
+            raise ProgrammingError(f"there is no feature {outside}: a layer has features 0-{own - 1}{behind}")
+    return numbers
 
 
 def _numbers(given: Iterable[int], count: int, what: str) -> list[int]:

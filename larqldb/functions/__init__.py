@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from larqldb.errors import OperationalError
-from larqldb.functions import describe, diff, explain, hybrid, inference, matching, properties, trace
+from larqldb.functions import describe, diff, explain, hybrid, inference, labels, matching, properties, trace
 from larqldb.functions import table_function as tables
 from larqldb.functions.table_function import TableFunction
 from larqldb.storage.vectors import load_extension
@@ -45,6 +45,13 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, Rows]] = {
         ("entity", "first_layer", "last_layer", "band", "relations_only", "detail"),
         1,
         describe.describe,
+    ),
+    "added_features": (
+        ("layer INTEGER", "feature INTEGER", "token TEXT", "also TEXT", "relation TEXT", "score REAL", "source TEXT",
+         "gate_norm REAL", "up_norm REAL", "down_norm REAL", "entity TEXT", "target TEXT", "patch TEXT"),
+        (),
+        0,
+        labels.added_features,
     ),
     "gate_match": (
         ("layer INTEGER", "feature INTEGER", "score REAL", "distance REAL"),
@@ -114,7 +121,9 @@ SCALARS: dict[str, Callable[..., bytes | None]] = {
     "down_query": matching.down_query,
 }
 
-BY_LAYER = frozenset({"walk", "gate_match", "down_match", "explain_infer", "attention", "attention_heads", "trace"})
+BY_LAYER = frozenset(
+    {"added_features", "walk", "gate_match", "down_match", "explain_infer", "attention", "attention_heads", "trace"}
+)
 
 
 def register(db: apsw.Connection, session: Session) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
     from larqldb.model.network import Network
     from larqldb.storage.edits import Operation
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Leave an added feature out of what the network computes; it stays in effect, and keeps its number."""
+
+    layer: int
+    feature: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +40,24 @@ class Live:
     operations: dict[tuple[int, int], Operation] = field(default_factory=dict)
     rows: dict[int, list[Operation]] = field(default_factory=dict)
     tokens: dict[tuple[int, int], list[str]] = field(default_factory=dict)  # those of features that were asked for
+    scores: dict[tuple[int, int], float] = field(default_factory=dict)  # E·down for the first of these
 
     def vectors(self, role: str, layer: int) -> NDArray[np.float32] | None:
         """The gate, up or down vectors of a layer's added features: [n, hidden]; None where it has none."""
         vectors: NDArray[np.float32] | None = getattr(self.layers.get(layer), role, None)
         return vectors
+
+    def without(self, silenced: Collection[tuple[int, int]]) -> Edits:
+        """The edits, some added features by (layer, number) left out."""
+        if not silenced:
+            return self.edits
+        following = {layer: iter(numbers) for layer, numbers in self.numbers.items()}
+        added = [one for one in self.edits.added if (one.layer, next(following[one.layer])) not in silenced]
+        return replace(self.edits, added=tuple(added))
+
+    def running(self, layer: int, silenced: Collection[tuple[int, int]]) -> list[bool]:
+        """Which of a layer's added features, in order, are not left out."""
+        return [(layer, number) not in silenced for number in self.numbers.get(layer, ())]
 
     def removed(self, layer: int) -> list[int]:
         """The base's own features of a layer that are taken away."""

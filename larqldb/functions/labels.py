@@ -1,13 +1,17 @@
-"""What features are called: the tokens they promote and their relations, for many features in one query."""
+"""What features are called: the tokens they promote and their relations, for many features in one query.
+
+added_features() shows those that edits added, which are rows of no table, as the table ``features`` shows the others.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from larqldb.functions.arguments import json_array
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
@@ -66,7 +70,28 @@ def added_tokens(session: Session, feature: Feature) -> list[str]:
             best = np.argpartition(-column, TOKENS)[:TOKENS]
             order = best[np.lexsort((best, -column[best]))]
             known[place] = [session.tokenizer.text(token) for token in order.tolist()]
+            session.live.scores[place] = float(column[order[0]])
     return known[feature]
+
+
+def added_features(session: Session, within: tuple[int, int] | None = None) -> Iterator[tuple[Any, ...]]:
+    """The features that edits in effect added, by layer and number; ``within`` are the first and last layer wanted.
+
+    Columns: layer, feature, token, also (the next nine tokens, JSON), relation, score (E·down for the token), source
+    (the operation that added it), gate_norm, up_norm (NULL where the network has no ups), down_norm, entity, target,
+    patch.
+    """
+    live = session.live
+    for place in sorted(live.operations):
+        if within is not None and not within[0] <= place[0] <= within[1]:
+            continue
+        made = live.operations[place]
+        first, *also = added_tokens(session, place)
+        norms = [None if each is None else float(np.linalg.norm(each)) for each in (made.gate, made.up, made.down)]
+        yield (
+            *place, first, json_array(also), made.relation, live.scores[place], made.operation, *norms, made.entity,
+            made.target, made.patch,
+        )  # fmt: skip
 
 
 def _added(session: Session, features: Iterable[Feature]) -> dict[Feature, Operation]:

@@ -18,6 +18,8 @@ from larqldb.model.sampling import check_finite
 from larqldb.storage.dtypes import as_float32
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from larqldb.functions.edits import Live
@@ -36,7 +38,14 @@ class Run:
     after each of them. Sizes: n positions asked about, s of the prompt.
     """
 
-    def __init__(self, observer: Observer, ids: list[int], positions: range, edits: Live) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        ids: list[int],
+        positions: range,
+        edits: Live,
+        silenced: Collection[tuple[int, int]] = (),
+    ) -> None:
         network = observer.network
         kinds = ["queries", "heads", "attention_output", "ffn_output", "residual"]
         if network.post_norms:
@@ -44,7 +53,9 @@ class Run:
         if len(positions) == 1:  # those of all positions would be most of the memory, and nothing asks for them
             kinds += ["ffn_input", "activations"]
         layers = range(network.layers)
-        edited = [added_name(layer) for layer in edits.numbers] + [rows_name(layer) for layer in edits.rows]
+        self._added = {layer: np.array(edits.running(layer, silenced)) for layer in edits.numbers}
+        edited = [added_name(layer) for layer, running in self._added.items() if running.any()]
+        edited += [rows_name(layer) for layer in edits.rows]
         if len(positions) > 1:
             edited = []
         self.network, self.ids, self.positions = network, ids, positions
@@ -76,9 +87,15 @@ class Run:
         return self._arrays[f"layers.{layer}.{kind}"]
 
     def activations(self, layer: int) -> NDArray[np.float32]:
-        """Activations of a layer's features at the one position asked about, those of added features behind its own."""
-        own, name = self.part("activations", layer)[0], added_name(layer)
-        return np.concatenate([own, self._arrays[name][0]]) if name in self._arrays else own
+        """Activations of a layer's features at the one position asked about, those of added features behind its own.
+
+        Those of features that are left out are 0.
+        """
+        running = self._added.get(layer, np.empty(0, np.bool_))
+        added = np.zeros(len(running), np.float32)
+        if running.any():
+            added[running] = self._arrays[added_name(layer)][0]
+        return np.concatenate([np.asarray(self.part("activations", layer)[0], np.float32), added])
 
     @cached_property
     def answers(self) -> NDArray[np.int64]:
@@ -156,7 +173,7 @@ def run(session: Session, statement: str, prompt: object, positions: str = "last
     kept = _current(session)
     key = (*ids, -len(chosen))
     if key not in kept.runs:
-        kept.runs[key] = Run(kept.observer, ids, chosen, session.live)
+        kept.runs[key] = Run(kept.observer, ids, chosen, session.live, session.silenced)
     kept.runs.move_to_end(key)
     held = sum(each.nbytes for each in kept.runs.values())
     while held > KEPT * session.cache_bytes and len(kept.runs) > 1:

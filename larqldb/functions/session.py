@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from larqldb.functions.ahead import Ahead
-    from larqldb.functions.edits import Live
+    from larqldb.functions.edits import Live, Silence
     from larqldb.functions.gate_scan import GateScan
     from larqldb.model.interventions import Change
     from larqldb.model.network import Network
@@ -72,9 +72,11 @@ class Session:
         self._norms: dict[tuple[str, int | None], NDArray[np.float32]] = {}
         self._largest: dict[tuple[str, int], float] = {}
         self._scan_bytes, self._asked_for_scan = 0, False
-        self.interventions: list[Sequence[Change]] = []  # those that last while a block runs, in their order
+        self.interventions: list[Sequence[Change | Silence]] = []  # those that last while a block runs, in their order
         self._live: OrderedDict[int, Live] = OrderedDict()  # by stamp
-        self._states: OrderedDict[tuple[int, ...], tuple[Live, tuple[Sequence[Change], ...], Runner]] = OrderedDict()
+        self._states: OrderedDict[tuple[int, ...], tuple[Live, tuple[Sequence[Change | Silence], ...], Runner]] = (
+            OrderedDict()
+        )
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -146,14 +148,21 @@ class Session:
             from larqldb.model.edited import edited
             from larqldb.model.interventions import changed
 
-            runner = edited(self.base_runner, live.edits)
-            if changes:
-                runner = changed(runner, [change for several in changes for change in several])
+            runner = edited(self.base_runner, live.without(self.silenced))
+            made = [change for several in changes for change in several if not isinstance(change, edits.Silence)]
+            if made:
+                runner = changed(runner, made)
             self._states[key] = live, changes, runner  # kept with what the key names, so that no other can have its id
             while len(self._states) > STATES:
                 self._states.popitem(last=False)
         self._states.move_to_end(key)
         return self._states[key][2]
+
+    @property
+    def silenced(self) -> frozenset[tuple[int, int]]:
+        """The added features, by layer and number, that interventions leave out of ``runner``."""
+        changes = [change for several in self.interventions for change in several]
+        return frozenset((one.layer, one.feature) for one in changes if isinstance(one, edits.Silence))
 
     def look_ahead(self, query: str | None, bindings: Sequence[Any] | Mapping[str, Any]) -> None:
         """Expect the prompts that a query gives to be asked of infer() by the statement that starts; None: no more."""
@@ -210,7 +219,8 @@ class Session:
         return self._whole("embed" if self.network.tied else "head")
 
     def _whole(self, role: str) -> NDArray[np.float32]:
-        loaded = self.base_runner.weights.get(role)
+        runner = _runners.get((str(self.model["fingerprint"]), self.precision))
+        loaded = runner.weights.get(role) if runner is not None else None
         if loaded is not None and loaded.data_type() == "tensor(float)":
             return np.asarray(loaded.numpy())
         return as_float32(self.store.weights(role, None))

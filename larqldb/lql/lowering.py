@@ -27,6 +27,7 @@ stands for the default, which is the function's own unless stated:
         decompose = 0 leaves attn and ffn NULL; positions is last (default) or all
     gate_match(query, k, layer) → layer, feature, score, distance; k NULL ranks the whole layer; down_match likewise,
         by what features write
+    added_features → layer, feature, token, also, relation, score, source, gate_norm, up_norm, down_norm; no arguments
     stats(path) → property, value; of the current vindex without path
     diff(left, right) → what, where, how_many, bytes, layer, relation; NULL is the current vindex
 
@@ -258,8 +259,12 @@ def _explain(node: nodes.ExplainWalk | nodes.ExplainInfer) -> exp.Select:
         return exp.select(*_columns(_WALK)).from_(source).order_by("layer", "rank")
     select = exp.select(*_columns(_WALK, "w")).from_(source)
     if node.verbose:
-        verbose = ("l.band", "f.score", "f.gate_norm", "f.up_norm", "f.down_norm", "f.label_source AS source")
-        select = select.select(*verbose).join("features AS f", on="f.layer = w.layer AND f.feature = w.feature")
+        numbers = ("score", "gate_norm", "up_norm", "down_norm")
+        either = [f"coalesce(f.{name}, n.{name}) AS {name}" for name in numbers]
+        select = select.select("l.band", *either, "coalesce(f.label_source, n.source) AS source")
+        for table, name in (("features", "f"), ("added_features", "n")):  # a feature is a row of one or the other
+            same = f"{name}.layer = w.layer AND {name}.feature = w.feature"
+            select = select.join(f"{table} AS {name}", on=same, join_type="left")
     if band or node.verbose:
         select = select.join("layers AS l", on="l.layer = w.layer")
     if node.attention:
@@ -288,13 +293,18 @@ def _show_layers(node: nodes.ShowLayers) -> exp.Select:
 
 
 _FEATURES = """
-SELECT layer, feature, token,
-  (SELECT json_group_array(text) FROM (
-     SELECT t.text FROM feature_tokens AS other JOIN tokens AS t USING (token_id)
-     WHERE other.layer = features.layer AND other.feature = features.feature AND other.rank > 1 ORDER BY other.rank
-  )) AS also,
-  relation, score, label_source AS source
-FROM features ORDER BY feature
+SELECT layer, feature, token, also, relation, score, source FROM (
+  SELECT layer, feature, token,
+    (SELECT json_group_array(text) FROM (
+       SELECT t.text FROM feature_tokens AS other JOIN tokens AS t USING (token_id)
+       WHERE other.layer = features.layer AND other.feature = features.feature AND other.rank > 1 ORDER BY other.rank
+    )) AS also,
+    relation, score, label_source AS source, label_source, expert, token_id, gate_norm, up_norm, down_norm
+  FROM features
+  UNION ALL
+  SELECT layer, feature, token, also, relation, score, source, source, NULL, NULL, gate_norm, up_norm, down_norm
+  FROM added_features
+) ORDER BY feature
 """
 
 

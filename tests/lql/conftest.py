@@ -27,6 +27,7 @@ TABLE_FUNCTIONS = {
     "describe": ("relation target score layer feature layers hits also band confidence source", 6),
     "trace": ("layer position token rank probability attn ffn residual who", 6),
     "gate_match": ("layer feature score distance", 3),
+    "added_features": ("layer feature token also relation score source gate_norm up_norm down_norm", 0),
     "stats": ("property value", 1),
     "diff": ("what where how_many bytes layer relation", 2),
 }

@@ -94,7 +94,7 @@ def test_every_query_form_lowers_to_a_select(form: Any) -> None:
         ('EXPLAIN INFER "x" TOP 2 LAYERS 1-2', "explain_infer('x', 2, 1, 2)"),
         ('EXPLAIN INFER "x" OUTPUT', "WHERE l.band = 'output'"),
         ('EXPLAIN INFER "x" WITH ATTENTION LAYERS 1-2', "JOIN attention('x', 1, 2) AS a ON a.layer = w.layer"),
-        ('EXPLAIN WALK "x" VERBOSE', "f.label_source AS source"),
+        ('EXPLAIN WALK "x" VERBOSE', "COALESCE(f.label_source, n.source) AS source"),
         ('TRACE "x" FOR "y" POSITIONS', "trace('x', 'y', NULL, NULL, NULL, 'all')"),
         ('TRACE "x" DECOMPOSE', "trace('x', NULL, 1)"),
         ('TRACE "x"', "FROM trace('x') ORDER BY layer, position, rank"),
