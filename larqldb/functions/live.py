@@ -6,9 +6,10 @@ What it says is stored as a probe would store it, so that it is asked once, wher
 * in a transaction that has written already: as part of it, so that ROLLBACK takes it out too
 * not in a transaction that only reads, which would come to hold a lock it never asked for
 * not where the file is read-only, or another connection is writing to it or will not let go of it
-* not where the network is not the model's own: under ablate, steer and patch, or with precision int8 or int4
+* not where weights are rounded: with precision int8 or int4
 
-What is not stored is remembered by the connection until the file changes. The statement has its rows either way.
+The model as extracted is asked, whatever edits and interventions are in effect. What is not stored is remembered by
+the connection until the file changes. The statement has its rows either way.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import apsw
 
 from larqldb.errors import BadPrompt, MissingPart
 from larqldb.functions.known import Edge
+from larqldb.storage import edits
 
 if TYPE_CHECKING:
     from larqldb.functions.session import Session
@@ -46,7 +48,7 @@ def ask(session: Session, entity: str, relations: Sequence[str]) -> list[Edge] |
 
     remembered = _remembered.setdefault(session, OrderedDict())
     key = _key(session, entity)
-    if key in remembered and not session.runner.is_changed:
+    if key in remembered:
         return remembered[key]
     try:
         found = ask_about(session, entity, relations)
@@ -54,11 +56,12 @@ def ask(session: Session, entity: str, relations: Sequence[str]) -> list[Edge] |
         return []
     if _store(session, entity, found):
         return None
-    answer = sorted((edge for each in found for edge in _edges(each)), key=lambda edge: -(edge.confidence or 0))
-    if not session.runner.is_changed:
-        remembered[_key(session, entity)] = answer  # storing counts as a change, though it was taken back
-        while len(remembered) > KEPT:
-            remembered.popitem(last=False)
+    gone = edits.deleted(session.db, entity)
+    said = (edge for each in found for edge in _edges(each) if (edge.relation, edge.target) not in gone)
+    answer = sorted(said, key=lambda edge: -(edge.confidence or 0))
+    remembered[_key(session, entity)] = answer  # storing counts as a change, though it was taken back
+    while len(remembered) > KEPT:
+        remembered.popitem(last=False)
     return answer
 
 
@@ -81,7 +84,7 @@ def _edges(found: Found) -> list[Edge]:
 def _store(session: Session, entity: str, found: list[Found]) -> bool:
     """Write what was found, if that can be done without waiting and without anyone noticing; whether it was."""
     db = session.db
-    if session.precision != "float32" or session.runner.is_changed or db.readonly("main"):
+    if session.precision != "float32" or db.readonly("main"):
         return False
     inside = db.in_transaction
     if (db.txn_state("main") == apsw.SQLITE_TXN_WRITE) is not inside:

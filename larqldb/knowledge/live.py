@@ -20,6 +20,7 @@ from larqldb.knowledge.calibrate import calibration
 from larqldb.knowledge.domains import Domains
 from larqldb.knowledge.edges import Edge, edges
 from larqldb.knowledge.wordings import check_entity, check_lengths
+from larqldb.storage import edits
 from larqldb.storage.database import fetch
 
 if TYPE_CHECKING:
@@ -130,3 +131,4 @@ def store(session: Session, entity: str, found: Iterable[Found]) -> None:
             records.write_entity(session.db, each.relation, entity, each.answers, each.edges)
         else:
             session.db.execute("INSERT OR IGNORE INTO not_asked VALUES (?, ?)", (entity, each.relation))
+    edits.show(session.db)  # what an edit deleted stays off the list

@@ -22,6 +22,7 @@ from larqldb.knowledge.labels import label
 from larqldb.knowledge.packs import Fact
 from larqldb.knowledge.wordings import check, check_entity, check_lengths, with_worked
 from larqldb.knowledge.wordings import templates as pack_templates
+from larqldb.storage import edits
 from larqldb.storage.database import fetch, open_database
 
 if TYPE_CHECKING:
@@ -270,6 +271,7 @@ class Prober:
                 found = edges(list(answers[entity].values()), asker.parts, spellings)
                 rated = [(edge, sure.of(edge.support, relation)) for edge in found]
                 records.write_entity(self._db, relation, entity, answers[entity], rated)
+            edits.show(self._db)  # what an edit deleted stays off the list
 
     def _probed(self, relation: str, entities: int, wordings: int, asked: int) -> Probed:
         surest: dict[str, str] = {}

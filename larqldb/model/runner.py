@@ -172,11 +172,6 @@ class Runner:
         joined = collected[0] if len(collected) == 1 else map(np.concatenate, zip(*collected, strict=True))
         return dict(zip(outputs, joined, strict=True))
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether this is what ``changed`` made: not the network as its weights are."""
-        return bool(self._changes)
-
     def decoder(self) -> Decoder:
         """A text of its own to read token by token, from the start."""
         return Decoder(self)

@@ -126,6 +126,16 @@ def inserted(db: apsw.Connection) -> list[InsertedFact]:
     return [InsertedFact(*row) for row in rows]
 
 
+def deleted(db: apsw.Connection, entity: str) -> set[tuple[str, str]]:
+    """What the model itself says of an entity that edits in effect deleted: relations and targets."""
+    rows = fetch(
+        db,
+        "SELECT relation, target FROM active_ops WHERE operation = 'delete' AND undoes IS NULL AND entity = ?",
+        (entity,),
+    )
+    return set(rows)
+
+
 def named(db: apsw.Connection) -> list[InsertedFact]:
     """The facts that any patch inserts, in effect or not, in order."""
     rows = fetch(

@@ -20,6 +20,8 @@ from larqldb.knowledge.edges import Edge
 from larqldb.knowledge.live import Found
 from larqldb.knowledge.pieces import Piece, Written
 from larqldb.knowledge.support import Support
+from larqldb.storage import edits
+from larqldb.storage.edits import Operation
 
 
 def found(relation: str, target: str, confidence: float) -> Found:
@@ -256,16 +258,20 @@ def test_a_refusal_of_the_file_does_not_stop_it(conn: larqldb.Connection, model:
     assert conn.execute("SELECT count(*) FROM relations WHERE name = 'height'").fetchone() == (1,)
 
 
-def test_a_network_that_is_not_the_models_own_leaves_nothing(
-    conn: larqldb.Connection, probed: Path, model: Model
-) -> None:
-    with conn.ablate(layer=2, features=[1]):
+def test_what_changes_the_network_changes_nothing_here(conn: larqldb.Connection, probed: Path, model: Model) -> None:
+    """The model as extracted is asked: what it says is stored under interventions and beside edits too."""
+    with conn.ablate(layer=2, features=[1]), conn.steer(1, np.ones(40)):
         assert describe(conn) == describe(conn) == ROWS
-    assert model.asked == ["Portugal", "Portugal"]  # and nothing is remembered of it
-    with conn.steer(1, np.ones(40)):
-        assert describe(conn) == ROWS
-    assert stored(probed) == 0
-    assert describe(conn) == ROWS
+    assert model.asked == ["Portugal"]
+    assert stored(probed) == 2
+
+
+def test_it_is_stored_beside_edits(conn: larqldb.Connection, probed: Path, model: Model) -> None:
+    conn.execute("DELETE FROM EDGES WHERE layer = 4 AND feature = 7")
+    conn.commit()
+    assert conn.session.live.edits
+    assert describe(conn) == describe(conn) == ROWS
+    assert model.asked == ["Portugal"]
     assert stored(probed) == 2
 
 
@@ -343,3 +349,18 @@ def test_edges_of_users_stand_among_what_was_found(conn: larqldb.Connection, mod
     with larqldb.connect(conn.path, read_only=True) as reader:
         assert [row[1] for row in describe(reader)] == ["Tagus", "Pessoa", "Lisbon", "bacalhau"]
     reader.close()
+
+
+def test_what_an_edit_deleted_stays_off_the_list(conn: larqldb.Connection, probed: Path, model: Model) -> None:
+    edits.add_patch(conn.database, "edits", "tiny")
+    edits.write(conn.database, "edits", [Operation("delete", entity="Portugal", relation="capital", target="Lisbon")])
+    edits.show(conn.database)
+    conn.commit()
+    with larqldb.connect(probed, read_only=True) as reader:
+        assert describe(reader) == describe(reader) == ROWS[:1]
+    reader.close()
+    assert describe(conn) == describe(conn) == ROWS[:1]
+    assert conn.execute("SELECT count(*) FROM edge_records WHERE target = 'Lisbon'").fetchone() == (1,)
+    conn.execute("DELETE FROM patches")
+    conn.commit()
+    assert describe(conn) == ROWS
