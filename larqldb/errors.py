@@ -16,6 +16,7 @@
             │   ├── SourceNotFound         no model where the source says
             │   ├── OutputExists           the path to write to is taken
             │   ├── OutputFailed           writing failed: disk full, no permission
+            │   │   └── NoFolder           there is no folder to write to
             │   ├── OutputBusy             another process is writing the same output
             │   ├── BuildFailed            a statement of a Vindexfile that could not be carried out
             │   ├── HubFailed              the hub has it not, refuses, or cannot be reached
@@ -136,6 +137,12 @@ class OutputFailed(OperationalError):
     """Writing an output failed and nothing is left under its name; facts: path, problem."""
 
     template = "could not write {path}: {problem}. Nothing was left behind; make room or choose another place"
+
+
+class NoFolder(OutputFailed):
+    """There is no folder to write an output to; facts: path, folder."""
+
+    template = "could not write {path}: there is no folder {folder}. Make it first, or choose another place"
 
 
 class OutputBusy(OperationalError):

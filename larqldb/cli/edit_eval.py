@@ -18,6 +18,7 @@ from larqldb.cli.options import example, output_options
 from larqldb.cli.render import renderer
 from larqldb.errors import OutputFailed
 from larqldb.storage.new_file import replace_file
+from larqldb.storage.outputs import check_folder
 
 COLUMNS = (
     *("run", "facts", "efficacy", "exact", "seen", "unseen", "neighbours", "others", "kl", "kl_most"),
@@ -75,8 +76,8 @@ def edit_eval(
     """
     from larqldb.cli.progress import progress_bar
 
-    if output_file is not None and not output_file.parent.is_dir():
-        raise OutputFailed(path=output_file, problem=f"there is no folder {output_file.parent}")
+    if output_file is not None:
+        check_folder(output_file)
     with progress_bar(f"Editing a copy of {Path(file).name}") as progress:
         found = _measured(file, facts, count, batches, sequential, mode, seed, progress)
     if output_file is not None:

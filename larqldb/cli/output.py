@@ -12,6 +12,7 @@ import click
 
 from larqldb.errors import OutputFailed
 from larqldb.storage.new_file import replace_file
+from larqldb.storage.outputs import check_folder
 
 SQLITE = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
 
@@ -35,6 +36,7 @@ def write_text(pieces: Iterable[str], output: str | None) -> None:
             with open(target, "wb") as stream:
                 stream.writelines(encoded)
             return
+        check_folder(target)
         _check(target)
         replace_file(target, encoded)
     except OSError as problem:

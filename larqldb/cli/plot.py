@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from larqldb.errors import NotSupportedError, OutputFailed
+from larqldb.storage.outputs import check_folder
 
 CELLS = 24  # characters of a full bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -48,6 +49,7 @@ def as_png(token: str, prompt: str, steps: Sequence[Step], path: Path) -> None:
     above.invert_yaxis()
     below.plot(layers, probabilities, marker="o", markersize=3, color="tab:orange")
     below.set(ylim=(0, 1), ylabel="probability", xlabel="layer")
+    check_folder(path)
     try:
         figure.savefig(path, format="png", dpi=150)
     except OSError as problem:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from larqldb.storage import edits
 
 if TYPE_CHECKING:
-    from larqldb.compile.facts import Outcome
+    from larqldb.compile.outcomes import Outcome
     from larqldb.compile.state import BakedModel
     from larqldb.functions.session import Session
 

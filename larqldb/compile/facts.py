@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from larqldb.compile.encoding import FINER, Encoding, rounded
+from larqldb.compile.outcomes import Outcome
 from larqldb.edit.asking import asking
 from larqldb.edit.measuring import target_ids
 from larqldb.model import graph
@@ -22,34 +23,10 @@ if TYPE_CHECKING:
     from larqldb.compile.state import BakedModel
     from larqldb.functions.session import Session
     from larqldb.model.tokenizer import Tokenizer
-    from larqldb.storage.edits import InsertedFact
 
-EXACT = "its numbers are written as they are"
 ANSWERED, UNANSWERED = "answered after rounding", "not what the vindex answers either"
 LOST = "lost in rounding to {}: a finer type may keep it"
 GIVEN_UP = "lost with the features that were given up: SLOTS GROW keeps it"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an inserted fact.
-
-    ``probability`` is that of the whole target in the first wording, by the weights as written, or as recorded when the
-    fact was inserted where nothing was asked; ``survived`` is None where nothing was asked.
-    """
-
-    entity: str
-    relation: str
-    target: str
-    layer: int | None
-    probability: float | None
-    survived: bool | None
-    note: str
-
-
-def unasked(session: Session, note: str) -> list[Outcome]:
-    """The inserted facts as they are recorded."""
-    return [_outcome(fact, fact.probability, None, note) for fact in edits.inserted(session.db)]
 
 
 def settle(session: Session, model: BakedModel, encoding: Encoding) -> tuple[Encoding, list[Outcome]]:
@@ -87,7 +64,7 @@ def settle(session: Session, model: BakedModel, encoding: Encoding) -> tuple[Enc
             live = live or ask(session.runner)
             lost = LOST.format(encoding.wanted) if encoding.wanted else GIVEN_UP
             note = lost if live[number][1] else UNANSWERED
-        outcomes.append(_outcome(fact, probability, answers, note))
+        outcomes.append(Outcome.of(fact, probability, answers, note))
     return chosen, outcomes
 
 
@@ -123,7 +100,3 @@ def _read(runner: Runner, tokenizer: Tokenizer, prompt: str, target: str) -> tup
     logs = log_probabilities(runner.batch([[*ids, *wanted[:step]] for step in range(len(wanted))]))
     probability = float(np.exp(logs[np.arange(len(wanted)), wanted].sum()))
     return probability, bool((logs.argmax(axis=1) == wanted).all())
-
-
-def _outcome(fact: InsertedFact, probability: float | None, survived: bool | None, note: str) -> Outcome:
-    return Outcome(fact.entity, fact.relation, fact.target, fact.layer, probability, survived, note)

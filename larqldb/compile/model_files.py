@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from larqldb.compile import safetensors
 from larqldb.compile.card import card
 from larqldb.compile.encoding import BLOCKS, FLOATS, TYPES, Encoding
-from larqldb.compile.facts import EXACT, Outcome, settle, unasked
+from larqldb.compile.outcomes import EXACT, NOT_ASKED, unasked
 from larqldb.compile.state import bake
 from larqldb.compile.unused import LeastUsed
 from larqldb.errors import CannotCompile, DamagedVindex, ProgrammingError
 from larqldb.storage.outputs import new_output
 
 if TYPE_CHECKING:
+    from larqldb.compile.outcomes import Outcome
     from larqldb.compile.state import BakedModel
     from larqldb.functions.session import Session
 
 FORMATS = ("safetensors", "gguf")
 SLOTS = ("grow", "replace")
-NOT_ASKED = "not asked after rounding"
 
 
 class Row(NamedTuple):
@@ -70,6 +70,8 @@ def compile_model(
         if exact or not ask:
             outcomes = unasked(session, EXACT if exact else NOT_ASKED)
         else:
+            from larqldb.compile.facts import settle
+
             encoding, outcomes = settle(session, model, encoding)
         how = _how(model, encoding, victims)
         rows = [*_given_up(model, victims)] if victims is not None else []

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from larqldb.compile.encoding import Encoding, encode
 from larqldb.storage.dtypes import NUMPY
-from larqldb.storage.in_order import InOrder
 from larqldb.storage.mapping import Mapped
 from larqldb.storage.outputs import write_pieces
+from larqldb.storage.pieces import pieces
 from larqldb.storage.tensors import as_bytes
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ def _pieces(
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNED)
     yield len(text).to_bytes(8, "little") + text
-    mapped, stored = Mapped(model.store.db), InOrder(model.store)
+    mapped = Mapped(model.store.db)
     for tensor in shard:
-        changes, dtype, size = model.changes(tensor), dtypes[tensor.name], sizes[tensor.name]
-        if tensor.storage == "chunks" and tensor.dtype == dtype and not changes:
-            yield from stored.chunks(tensor, size)
+        dtype = dtypes[tensor.name]
+        if tensor.dtype == dtype and not model.changes(tensor):
+            yield from pieces(model.store, tensor)
         else:
-            yield as_bytes(encode(tensor.name, model.read(tensor) if changes else stored.read(tensor), dtype))
-        mapped.read(size)
+            yield as_bytes(encode(tensor.name, model.read(tensor), dtype))
+        mapped.read(sizes[tensor.name])
 
 
 def _shards(tensors: Iterable[StoredTensor], sizes: dict[str, int], shard_bytes: int) -> Iterator[list[StoredTensor]]:

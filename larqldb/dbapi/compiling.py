@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,18 +36,25 @@ def compiled(command: nodes.Compile, connection: Connection) -> list[Row]:
 
 
 def _write(connection: Connection, target: str, command: nodes.Compile) -> list[Row]:
-    from larqldb.compile.model_files import compile_model
-    from larqldb.compile.vindex import compile_vindex
-    from larqldb.edit import background
-
     with _still(connection):
         if command.kind == "vindex":
+            from larqldb.compile.vindex import compile_vindex
+
             return [*map(tuple, compile_vindex(connection.session, target, on_conflict=command.on_conflict))]
+        from larqldb.compile.model_files import compile_model
+
         rows = compile_model(
             connection.session, target, form=command.format, quant=command.quant, slots=command.slots or "grow",
-            texts=lambda: background.texts(connection.editor.model), ask=connection.reports,
+            texts=lambda: _texts(connection), ask=connection.reports,
         )  # fmt: skip
     return [tuple(row) for row in rows]
+
+
+def _texts(connection: Connection) -> Sequence[Sequence[int]]:
+    """What the features that do least are measured on, as token ids."""
+    from larqldb.edit import background
+
+    return background.texts(connection.editor.model)
 
 
 @contextmanager

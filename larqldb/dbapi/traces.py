@@ -62,6 +62,9 @@ def save_trace(command: nodes.TraceSave, connection: Connection) -> list[Row]:
 
 def _write(target: str, kind: str, rows: Sequence[Row]) -> int:
     """Write a new file whole or not at all; its size in bytes."""
+    from larqldb.storage.outputs import check_folder
+
+    check_folder(Path(target))
     try:
         with open(target, "xb") as file:
             try:

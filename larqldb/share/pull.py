@@ -18,7 +18,7 @@ import apsw
 from larqldb.errors import HubFailed, OutputBusy, OutputExists, OutputFailed
 from larqldb.share.hub import Digest, Place, digest_of, explained, only_vindex, parse_place
 from larqldb.storage.database import APPLICATION_ID
-from larqldb.storage.outputs import publish
+from larqldb.storage.outputs import check_folder, publish
 from larqldb.storage.seal import broken
 
 Progress = Callable[[str, int, int], None]
@@ -67,8 +67,7 @@ def pull(
         if target.is_file() and target.stat().st_size == file.size and digest.is_of(target):
             return PullReport(os.fspath(target), origin, file.size, 0)
         raise OutputExists(path=target)
-    if not target.parent.is_dir():
-        raise OutputFailed(path=target, problem=f"there is no folder {target.parent}")
+    check_folder(target)
     url = huggingface_hub.hf_hub_url(place.repository, name, revision=commit)
     partial = target.with_name(f".{target.name}.{(digest.sha256 or digest.git or '')[:16]}.pull")
     try:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from larqldb.errors import OutputBusy, OutputExists, OutputFailed
+from larqldb.errors import NoFolder, OutputBusy, OutputExists, OutputFailed
 
 if TYPE_CHECKING:
     Buffer = bytes | memoryview
@@ -30,8 +30,9 @@ def new_output(path: str | os.PathLike[str], *, folder: bool = False) -> Iterato
     try:
         lock = _begin(partial, folder, target)
         yield partial
-        for written in partial.iterdir() if folder else ():
-            sync(written)
+        if folder:
+            with ThreadPoolExecutor() as pool:  # at once, so that the filesystem commits once
+                list(pool.map(sync, partial.iterdir()))
         publish(partial, target)
     except BaseException as problem:
         if lock >= 0:
@@ -47,17 +48,23 @@ def new_output(path: str | os.PathLike[str], *, folder: bool = False) -> Iterato
 def free_place(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """An output's path, where nothing may be yet, and where it is written until it is whole.
 
-    Raises OutputExists, or OutputFailed where there is no such folder.
+    Raises OutputExists or NoFolder.
     """
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise OutputExists(path=target)
-    if not target.parent.is_dir():
-        raise OutputFailed(path=target, problem=f"there is no folder {target.parent}")
+    check_folder(target)
     return target, target.with_name(f".{target.name}.partial")
 
 
+def check_folder(target: Path) -> None:
+    """Raise NoFolder where the folder that an output is to stand in is not there."""
+    if not target.parent.is_dir():
+        raise NoFolder(path=target, folder=target.parent)
+
+
 AHEAD = 2  # pieces that wait to be written
+MUCH = 32 << 20  # bytes written that are worth a wait for the disk
 _CUT_SHORT = "the disk is full, or a size limit was reached"  # numpy tells how much was written, not why no more
 
 
@@ -100,14 +107,19 @@ def publish(partial: Path, target: Path) -> None:
 
 
 def write_pieces(file: BinaryIO, pieces: Iterable[Buffer]) -> None:
-    """Write pieces to an unbuffered file while the next ones are made. Raises OSError."""
-    with ThreadPoolExecutor(1) as pool:
+    """Write pieces to an unbuffered file, and the file to the disk, while the next are made. Raises OSError."""
+    with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(1) as syncer:
         writing: deque[Future[None]] = deque()
+        syncing, waiting = syncer.submit(os.fsync, file.fileno()), 0
         for piece in pieces:
-            writing.append(pool.submit(_write, file, memoryview(piece)))
+            writing.append(writer.submit(_write, file, memoryview(piece)))
             while len(writing) > AHEAD:
                 writing.popleft().result()
-        for each in writing:
+            waiting += len(piece)
+            if waiting >= MUCH and syncing.done():
+                syncing.result()  # an error is told once
+                syncing, waiting = syncer.submit(os.fsync, file.fileno()), 0
+        for each in (*writing, syncing):
             each.result()
 
 

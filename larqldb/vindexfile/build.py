@@ -36,7 +36,7 @@ from larqldb.extract.sources.hub import parse_hub_id
 from larqldb.knowledge import packs, records
 from larqldb.storage import clock
 from larqldb.storage.edits import find_patch
-from larqldb.storage.outputs import new_output
+from larqldb.storage.outputs import free_place, new_output
 from larqldb.vindexfile.cache import Cache, content, key, program
 from larqldb.vindexfile.syntax import Edit, Expose, From, Patch, Relations, Vindexfile, parse
 
@@ -92,10 +92,7 @@ def build(
     except (OSError, UnicodeDecodeError) as problem:
         raise ProgrammingError(f"{path} cannot be read: {problem}") from None
     said = parse(text, path)
-    if output.exists() or output.is_symlink():
-        raise OutputExists(path=output)
-    if not output.parent.is_dir():
-        raise OutputFailed(path=output, problem=f"there is no folder {output.parent}")
+    free_place(output)
     kept = cache or Cache()
     rows = _Build(path, steps_of(said, stage), kept, progress).run(output)
     kept.prune()

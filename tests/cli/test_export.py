@@ -83,7 +83,7 @@ def test_no_folder(larqldb, known, tmp_path):
     code, _, err = larqldb("export", known, "--format", "csv", "-o", tmp_path / "none" / "edges.csv")
     assert code == 1
     assert "could not write" in err
-    assert "No such file or directory" in err
+    assert "there is no folder" in err
 
 
 # Writing

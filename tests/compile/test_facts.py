@@ -12,6 +12,7 @@ import larqldb
 from larqldb.compile import facts
 from larqldb.compile.encoding import Encoding
 from larqldb.compile.model_files import compile_model
+from larqldb.compile.outcomes import EXACT, NOT_ASKED
 from larqldb.compile.state import bake
 from larqldb.extract.sources import open_source
 from larqldb.model.architectures import tensors
@@ -106,7 +107,7 @@ def test_facts_are_asked_after_features_were_given_up(told, tmp_path):
 
 def test_nothing_is_asked_where_nothing_is_rounded_or_nobody_wants_it(told, tmp_path):
     told.reports = False
-    for clauses, note in (("QUANT F32", facts.EXACT), ("QUANT Q8_0", "not asked after rounding")):
+    for clauses, note in (("QUANT F32", EXACT), ("QUANT Q8_0", NOT_ASKED)):
         path = str(tmp_path / f"{clauses[-2:]}.gguf")
         rows = told.execute(f"COMPILE CURRENT INTO MODEL ? {clauses}", (path,)).fetchall()
         assert rows[-1] == ("fact", "Atlantis capital Paris", None, None, None, note)

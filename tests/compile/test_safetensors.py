@@ -23,8 +23,8 @@ from larqldb.errors import (
     DamagedVindex,
     LQLSyntaxError,
     MissingPart,
+    NoFolder,
     OutputExists,
-    OutputFailed,
     ProgrammingError,
 )
 from larqldb.storage import edits
@@ -163,7 +163,7 @@ def test_an_output_that_exists_is_left_alone(tiny, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(OutputExists):
         tiny.execute("COMPILE CURRENT INTO MODEL ?", (str(tmp_path / "out"),))
-    with pytest.raises(OutputFailed, match="there is no folder"):
+    with pytest.raises(NoFolder, match=r"there is no folder .* Make it first"):
         compile_model(tiny.session, tmp_path / "no" / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -79,7 +79,7 @@ def test_a_path_is_written_as_its_ending_says(conn, tmp_path, kind):
         ("a/b", ProgrammingError, "a name without slashes"),
         ("", InterfaceError, "needs a name"),
         (7, InterfaceError, "needs a name"),
-        ("/nowhere/at/all.json", OutputFailed, "No such file or directory"),
+        ("/nowhere/at/all.json", OutputFailed, "no folder /nowhere/at. Make it first"),
     ],
 )
 def test_refusals(conn, target, error, words):
