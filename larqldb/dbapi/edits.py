@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ REPORTED: Description = tuple(
     (name, kind, None, None, None, None, None) for name, kind in zip(Report._fields, _KINDS, strict=True)
 )
 MODE = Report._fields.index("mode")
+_ASSOCIATIONS = "the condition holds for no fact, only for associations read off the weights"
+_TAKE_AWAY = "To take away a feature that they were read off: DELETE FROM EDGES WHERE layer = … AND feature = …"
+_INSERT = "INSERT INTO EDGES adds a fact"
 _OTHERS = frozenset({"entity", "relation", "target", "score", "confidence", "source"})
 
 
@@ -63,7 +66,11 @@ def insert(command: Any, given: Bindings, connection: Connection) -> list[Row]:
 
 
 def delete(command: Any, given: Bindings, connection: Connection) -> list[Row]:
-    """DELETE FROM EDGES: facts, or where the condition is about layer and feature alone, features."""
+    """DELETE FROM EDGES: facts, or where the condition is about layer and feature alone, features.
+
+    An association read off the weights goes, with its feature, where the condition names layer, feature or source.
+    Raises ProgrammingError for one that names nothing but associations otherwise.
+    """
     from larqldb.lql.fragments import fragment_sql
 
     condition, editor = fragment_sql(command.where), connection.editor
@@ -74,18 +81,23 @@ def delete(command: Any, given: Bindings, connection: Connection) -> list[Row]:
             if features:
                 return [*editor.delete_features(features)]
         found = edits.matching(db, condition, bound)
-        static = [(edge.layer, edge.feature) for edge in found if edge.source == "static"]
-        named = {(edge.entity, edge.relation, edge.target): edge for edge in found if edge.source != "static"}
-        if not found:
-            own = _own(editor, command.where, given)
-            named = {(own.entity, own.relation, own.target): own} if own is not None else {}
+        facts = _facts(found) or _own(editor, command.where, given)
+        static = [edge for edge in found if edge.source == "static"]
+        named = {(edge.fact, edge.entity, edge.relation, edge.target): edge for edge in facts}
         rows = [editor.delete(edge) for edge in named.values()]
-        places = [(layer, feature) for layer, feature in static if layer is not None and feature is not None]
+        if static and not _names(command.where) & {"layer", "feature", "source"}:
+            if not facts:
+                raise ProgrammingError(f"{_ASSOCIATIONS}. {_TAKE_AWAY}")
+            static = []
+        places = [(edge.layer, edge.feature) for edge in static if edge.layer is not None and edge.feature is not None]
         return [*(row for row in rows if row is not None), *(editor.delete_features(places) if places else ())]
 
 
 def update(command: Any, given: Bindings, connection: Connection) -> list[Row]:
-    """UPDATE EDGES; a value may be an expression over the edge's columns."""
+    """UPDATE EDGES; a value may be an expression over the edge's columns. Associations stay as they are.
+
+    Raises ProgrammingError where the condition names nothing else.
+    """
     from larqldb.lql.fragments import fragment_sql
     from larqldb.lql.nodes import Fragment
 
@@ -93,10 +105,15 @@ def update(command: Any, given: Bindings, connection: Connection) -> list[Row]:
     condition, editor = fragment_sql(command.where), connection.editor
     with writing(connection) as db:
         found = edits.matching(db, condition, bound_for(" ".join([*expressions, condition]), given), expressions)
+        facts = _facts(found) or ([] if expressions else _own(editor, command.where, given))
+        if found and not facts:
+            raise ProgrammingError(f"{_ASSOCIATIONS}. {_INSERT}")
         rows: list[Row] = []
         done: set[tuple[str, str, str]] = set()
-        for edge in found:
+        for edge in facts:
             if (edge.entity, edge.relation, edge.target) in done:
+                if edge.fact is not None:
+                    editor.delete(edge)  # the same, inserted once more
                 continue
             done.add((edge.entity, edge.relation, edge.target))
             asked = iter(edge.values)
@@ -165,16 +182,26 @@ def parameters(sql: str) -> list[int | str]:
 
 def _is_of_features(where: nodes.Fragment) -> bool:
     """Whether a condition names features by number and nothing that only facts have."""
-    from larqldb.lql.tokens import Kind, tokenize
-
-    names = {
-        token.value.lower() for token in tokenize(where.text, fragment=True) if token.kind in (Kind.WORD, Kind.NAME)
-    }
+    names = _names(where)
     return "feature" in names and not names & _OTHERS
 
 
-def _own(editor: Editor, where: nodes.Fragment, given: Bindings) -> Match | None:
-    """The fact that ``entity = … AND relation = … AND target = …`` names, where the model itself answers it."""
+def _names(where: nodes.Fragment) -> set[str]:
+    """The words of a condition, its columns among them, in lower case."""
+    from larqldb.lql.tokens import Kind, tokenize
+
+    return {
+        token.value.lower() for token in tokenize(where.text, fragment=True) if token.kind in (Kind.WORD, Kind.NAME)
+    }
+
+
+def _facts(found: Sequence[Match]) -> list[Match]:
+    """Those of some edges that are facts and not read off the weights, inserted ones first."""
+    return sorted((edge for edge in found if edge.source != "static"), key=lambda edge: edge.fact is None)
+
+
+def _own(editor: Editor, where: nodes.Fragment, given: Bindings) -> list[Match]:
+    """The fact that ``entity = … AND relation = …`` names, or with a target too, where the model itself answers it."""
     from larqldb.lql.tokens import Kind, tokenize
 
     tokens = [token for token in tokenize(where.text, fragment=True) if token.kind is not Kind.END]
@@ -182,14 +209,15 @@ def _own(editor: Editor, where: nodes.Fragment, given: Bindings) -> Match | None
     for start in range(0, len(tokens), 4):
         part = tokens[start : start + 4]
         if len(part) < 3 or not part[1].is_operator("=") or (len(part) == 4 and not part[3].is_word("AND")):
-            return None
+            return []
         value: Any = part[2].value
         if part[2].kind is Kind.PARAMETER:
             key = parameters(part[2].text)[0]
             value = given[key - 1 if isinstance(key, int) else key]  # type: ignore[index]
         elif part[2].kind not in (Kind.STRING, Kind.QUOTED):
-            return None
+            return []
         facts[part[0].value.lower()] = value
-    if set(facts) != {"entity", "relation", "target"} or not all(isinstance(value, str) for value in facts.values()):
-        return None
-    return editor.own(**facts)
+    if set(facts) | {"target"} != {"entity", "relation", "target"}:
+        return []
+    own = editor.own(**facts) if all(isinstance(value, str) for value in facts.values()) else None
+    return [] if own is None else [own]

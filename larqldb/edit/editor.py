@@ -18,6 +18,9 @@ from larqldb.edit.effects import Effects
 from larqldb.edit.measuring import Reading, divergence, most_changed, neighbourhood, target_ids
 from larqldb.edit.report import Report
 from larqldb.errors import DataError, ProgrammingError, TooMuchChanged
+from larqldb.functions.inference import generation
+from larqldb.knowledge.answers import finished, normalised
+from larqldb.knowledge.wordings import LONGEST
 from larqldb.storage import edits
 from larqldb.storage.edits import Background, Match, Operation
 
@@ -223,9 +226,15 @@ class Editor:
         layer = changes.get("layer")
         return self.insert(**named, layer=layer, confidence=confidence, instead=edge)
 
-    def own(self, entity: str, relation: str, target: str) -> Match | None:
-        """The edge that the model itself answers, though nothing says so; None where it does not."""
+    def own(self, entity: str, relation: str, target: str | None = None) -> Match | None:
+        """The edge that the model itself answers, though nothing says so; None where it does not.
+
+        Without a target it is what the model says in the relation's first wording, where the relation has wordings.
+        """
         how = self._how(entity, relation)
+        if target is None and not how.is_default:
+            said = "".join(generation(self.session, how.prompts[0], max_tokens=LONGEST))
+            target = finished(said) or normalised(said)
         if not target or not self._read(how, target, others=False).answers:
             return None
         return Match(None, entity, relation, target, None, None, None, "model")

@@ -38,6 +38,15 @@ def row(cursor):
     return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
 
 
+def own_answer(conn):
+    """An entity, and the word that the model itself says is its capital."""
+    tokens = conn.session.tokenizer
+    words = [tokens.text(token) for token in range(1, 390) if tokens.text(token).isalpha()]
+    said = {word: answer(conn, f"The capital of {word} is") for word in words}
+    entity = next(word for word, text in said.items() if text[1:].isalpha() and len(tokens.encode(f" {text[1:]}")) == 1)
+    return entity, said[entity]
+
+
 # What INSERT does and says
 
 
@@ -314,20 +323,16 @@ def test_update_of_an_inserted_fact(conn):
 
 
 def test_deleting_what_the_model_itself_says(conn):
-    tokens = conn.session.tokenizer
-    words = [tokens.text(token) for token in range(1, 390) if tokens.text(token).isalpha()]
-    said = {word: answer(conn, f"The capital of {word} is") for word in words}
-    entity = next(word for word, text in said.items() if text[1:].isalpha() and len(tokens.encode(f" {text[1:]}")) == 1)
-    own = said[entity].strip()
-    fact = (entity, "capital", own)
+    entity, said = own_answer(conn)
+    fact = (entity, "capital", said.strip())
     condition = "entity = ? AND relation = ? AND target = ?"
     report = row(conn.execute(f"DELETE FROM EDGES WHERE {condition}", fact))
     assert report["mode"] == "suppress"
     assert report["probability_after"] < report["probability_before"]
-    assert answer(conn, f"The capital of {entity} is") != said[entity]
+    assert answer(conn, f"The capital of {entity} is") != said
     assert conn.execute(f"DELETE FROM EDGES WHERE {condition}", fact).fetchall() == []
     conn.execute("INSERT INTO EDGES (entity, relation, target) VALUES (?, ?, ?)", fact)
-    assert answer(conn, f"The capital of {entity} is") == said[entity]
+    assert answer(conn, f"The capital of {entity} is") == said
     assert conn.execute("SELECT count(*) FROM patch_ops").fetchone() == (0,)
 
 
@@ -338,6 +343,57 @@ def test_updating_what_the_model_itself_says(conn):
     found = conn.execute("SELECT target, source FROM edges WHERE entity = 'Atlantis'").fetchall()
     assert found == [("Paris", "insert")]
     assert answer(conn) == " Paris"
+
+
+def test_associations_are_left_alone(conn):
+    entity, before = conn.execute("SELECT entity, count(*) FROM edges WHERE source = 'static'").fetchone()
+    base = logits(conn)
+    for statement in ("UPDATE EDGES SET target = 'Paris' WHERE entity = ?", "DELETE FROM EDGES WHERE entity = ?"):
+        with pytest.raises(ProgrammingError, match="no fact, only for associations"):
+            conn.execute(statement, (entity,))
+    conn.execute("INSERT INTO EDGES (entity, relation, target) VALUES (?, 'capital', 'Paris')", (entity,))
+    changed = conn.execute("UPDATE EDGES SET target = 'Berlin' WHERE entity = ?", (entity,)).fetchall()
+    assert [report[:3] for report in changed] == [(entity, "capital", "Berlin")]
+    deleted = conn.execute("DELETE FROM EDGES WHERE entity = ?", (entity,)).fetchall()
+    assert [report[:3] for report in deleted] == [(entity, "capital", "Berlin")]
+    assert np.array_equal(logits(conn), base)
+    assert conn.execute("SELECT count(*) FROM edges WHERE source = 'static'").fetchone() == (before,)
+
+
+def test_a_fact_inserted_twice_is_deleted_twice(conn):
+    before = logits(conn)
+    for _ in range(2):
+        conn.execute(f"{ATLANTIS} ALPHA 100")
+    assert len(edges(conn)) == 2
+    assert len(conn.execute("UPDATE EDGES SET target = 'Berlin' WHERE entity = 'Atlantis'").fetchall()) == 1
+    assert edges(conn) == [("Atlantis", "capital", "Berlin")]
+    conn.rollback()
+    for _ in range(2):
+        conn.execute(f"{ATLANTIS} ALPHA 100")
+    assert len(conn.execute("DELETE FROM EDGES WHERE entity = 'Atlantis'").fetchall()) == 2
+    assert np.array_equal(logits(conn), before)
+
+
+def test_what_the_model_says_need_not_be_known(conn, monkeypatch):
+    """Neither an edge nor a target: the model is asked."""
+    asked = []
+    monkeypatch.setattr("larqldb.edit.editor.generation", lambda _, prompt, **__: asked.append(prompt) or said)
+    entity, own = own_answer(conn)
+    said, says = [own, ".\n"], f"The capital of {entity} is"
+    condition = f"entity = '{entity}' AND relation = 'capital'"
+    report = row(conn.execute(f"UPDATE EDGES SET target = 'Berlin' WHERE {condition}"))
+    assert (report["target"], report["mode"]) == ("Berlin", "compose")
+    assert asked == [says]
+    assert " Berlin".startswith(answer(conn, says))
+    conn.rollback()
+    report = row(conn.execute(f"DELETE FROM EDGES WHERE {condition}"))
+    assert (report["target"], report["mode"]) == (own.strip(), "suppress")
+    assert answer(conn, says) != own
+    conn.rollback()
+    said = [" something else it does not say at all\n"]
+    assert conn.execute(f"DELETE FROM EDGES WHERE {condition}").fetchall() == []
+    assert conn.execute("DELETE FROM EDGES WHERE entity = 'Oz' AND relation = 'flavour'").fetchall() == []
+    assert len(asked) == 3  # a relation without wordings is not asked for
 
 
 def test_deleting_a_feature_removes_its_contribution(conn):
