@@ -64,7 +64,7 @@ class TopTokens:
         """The best tokens of each direction: ids [directions, k] and scores [directions, k], best first."""
         ids = np.tile(np.arange(self.k), (len(directions), 1))  # of zeros, such as pad a layer: all tokens are equal
         scores = np.zeros((len(directions), self.k))
-        open_ = directions.any(axis=1)
+        open_ = np.asarray(directions.any(axis=1))
         if self.tokens > BRUTE_FORCE:
             norms = np.linalg.norm(directions, axis=1)
             usable = np.flatnonzero(norms)
