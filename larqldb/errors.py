@@ -14,6 +14,7 @@
             │   └── BadPatch               a patch file that cannot be read, or made for another model
             ├── OperationalError
             │   ├── SourceNotFound         no model where the source says
+            │   │   └── PatchNotFound      no patch file there
             │   ├── OutputExists           the path to write to is taken
             │   ├── OutputFailed           writing failed: disk full, no permission
             │   │   └── NoFolder           there is no folder to write to
@@ -125,6 +126,12 @@ class SourceNotFound(OperationalError):
     """There is no model where the source says; facts: source, remedy."""
 
     template = "no model at {source}. {remedy}"
+
+
+class PatchNotFound(SourceNotFound):
+    """There is no patch file of that name; facts: source, remedy."""
+
+    template = "no patch file at {source}. {remedy}"
 
 
 class OutputExists(OperationalError):

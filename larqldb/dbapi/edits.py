@@ -68,7 +68,7 @@ def insert(command: Any, given: Bindings, connection: Connection) -> list[Row]:
 def delete(command: Any, given: Bindings, connection: Connection) -> list[Row]:
     """DELETE FROM EDGES: facts, or where the condition is about layer and feature alone, features.
 
-    An association read off the weights goes, with its feature, where the condition names layer, feature or source.
+    An association read off the weights goes, with its feature, where the condition names feature or source.
     Raises ProgrammingError for one that names nothing but associations otherwise.
     """
     from larqldb.lql.fragments import fragment_sql
@@ -85,7 +85,7 @@ def delete(command: Any, given: Bindings, connection: Connection) -> list[Row]:
         static = [edge for edge in found if edge.source == "static"]
         named = {(edge.fact, edge.entity, edge.relation, edge.target): edge for edge in facts}
         rows = [editor.delete(edge) for edge in named.values()]
-        if static and not _names(command.where) & {"layer", "feature", "source"}:
+        if static and not _names(command.where) & {"feature", "source"}:
             if not facts:
                 raise ProgrammingError(f"{_ASSOCIATIONS}. {_TAKE_AWAY}")
             static = []

@@ -102,7 +102,8 @@ def _located(message: str, offset: int, text: str, db: apsw.Connection | None, l
     """A mistake in a statement, with its place where SQLite or a look at the text can tell it."""
     hint = _hint(message, db)
     unknown = _UNKNOWN.match(message)
-    position = _whole_word(unknown.group(2), text) if unknown else -1
+    name = unknown.group(2) if unknown else ""
+    position = _whole_word(name, text) if name else -1
     if text and not lowered:
         from larqldb.lql import sql_error
 
@@ -110,7 +111,9 @@ def _located(message: str, offset: int, text: str, db: apsw.Connection | None, l
         if explained is not None:
             return explained
         if offset >= 0:
-            position = len(text.encode()[:offset].decode(errors="replace"))  # SQLite counts bytes of UTF-8
+            place = len(text.encode()[:offset].decode(errors="replace"))  # SQLite counts bytes of UTF-8
+            if position < 0 or text.startswith(name, place):
+                position = place  # else SQLite saw a part of the statement
     if position >= 0:
         return syntax_error(message, text, position, hint)
     if lowered and unknown:

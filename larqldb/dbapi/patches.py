@@ -75,7 +75,7 @@ def apply(name: object, connection: Connection) -> list[Row]:
     """APPLY PATCH: one of this vindex that is out of effect, or a file; it acts after all others.
 
     The rows say what was applied, and each conflict: another target for the same entity and relation, or a fact to be
-    taken out that is not there. Raises BadPatch for a file that is damaged or belongs to another model, SourceNotFound
+    taken out that is not there. Raises BadPatch for a file that is damaged or belongs to another model, PatchNotFound
     where there is none, ProgrammingError for a patch that is in effect already.
     """
     from larqldb.edit import patch_file, reference_patch

@@ -30,7 +30,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from larqldb.errors import BadPatch, OutputExists, OutputFailed, SourceNotFound
+from larqldb.errors import BadPatch, OutputExists, OutputFailed, PatchNotFound
 from larqldb.storage.edits import Operation
 from larqldb.storage.new_file import replace_file
 
@@ -96,16 +96,16 @@ def write(path: Path, patch: PatchFile) -> int:
 
 
 def read(path: Path) -> PatchFile:
-    """The patch in a file of larqldb's. Raises SourceNotFound, or BadPatch for one cut short, changed or unknown."""
+    """The patch in a file of larqldb's. Raises PatchNotFound, or BadPatch for one cut short, changed or unknown."""
     return _parse(content(path), path)
 
 
 def content(path: Path) -> bytes:
-    """A file's bytes; SourceNotFound or BadPatch where it cannot be read."""
+    """A file's bytes; PatchNotFound or BadPatch where it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise SourceNotFound(
+        raise PatchNotFound(
             source=path, remedy="SAVE PATCH writes such files; SHOW PATCHES lists those in this one"
         ) from None
     except OSError as problem:
@@ -164,7 +164,7 @@ def _holds(path: Path, patch: str) -> bool:
     """Whether a file is a saved state of a patch."""
     try:
         return Path(read(path).patch).name == Path(patch).name
-    except (BadPatch, SourceNotFound):
+    except (BadPatch, PatchNotFound):
         return False
 
 

@@ -105,6 +105,7 @@ def _check(text: str, tokens: Sequence[Token], columns: Collection[str], before:
         starts.append(length)
         length += len(piece)
     if problem.position >= length:
+        problem = find_problem(sql) or problem  # what is missing there, not what it was put in front of
         place = tokens[-1].end
     else:
         place = tokens[max(0, bisect_right(starts, problem.position) - 1)].start

@@ -21,6 +21,7 @@ def failure(connection, statement, *parameters):
         ("SELECT 1 WHERE (", "expected", 1, 17, None),
         ("SELECT * FORM edges", "expected an expression", 1, 10, "did you mean FROM?"),
         ("SELECT 'abc", "this ' is never closed", 1, 8, None),
+        ("DELETE FROM EDGES WHERE entty = 'x'", "no such column: entty", 1, 25, "Did you mean entity?"),
     ],
 )
 def test_a_mistake_is_shown_where_it_is(conn, statement, message, line, column, hint):

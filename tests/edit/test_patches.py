@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import larqldb
-from larqldb.errors import BadPatch, OutputExists, OutputFailed, ProgrammingError, SourceNotFound
+from larqldb.errors import BadPatch, OutputExists, OutputFailed, PatchNotFound, ProgrammingError
 from tests.edit.saying import SAYS, insert, logits
 from tests.tiny import write_tiny
 
@@ -197,7 +197,7 @@ def test_names_that_do_not_fit(conn, saved, tmp_path):
         conn.execute(f'BEGIN PATCH "{saved}"')
     with pytest.raises(ProgrammingError, match="did you mean"):
         conn.execute(f'REMOVE PATCH "{saved}s"')
-    with pytest.raises(SourceNotFound):
+    with pytest.raises(PatchNotFound):
         conn.execute(f'APPLY PATCH "{tmp_path / "nothing.vlp"}"')
     conn.execute('BEGIN PATCH "open.vlp"')
     with pytest.raises(ProgrammingError, match="is open"):

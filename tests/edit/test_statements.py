@@ -6,11 +6,15 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import larqldb
+from larqldb.edit import editor
+from larqldb.edit.compose import Composed
 from larqldb.errors import (
     DataError,
     OperationalError,
@@ -358,6 +362,32 @@ def test_associations_are_left_alone(conn):
     assert [report[:3] for report in deleted] == [(entity, "capital", "Berlin")]
     assert np.array_equal(logits(conn), base)
     assert conn.execute("SELECT count(*) FROM edges WHERE source = 'static'").fetchone() == (before,)
+
+
+def test_features_go_where_they_are_named(conn):
+    """By number, or as associations; a layer alone names neither."""
+    with pytest.raises(ProgrammingError, match="no fact, only for associations"):
+        conn.execute("DELETE FROM EDGES WHERE layer = 3")
+    static = set(conn.execute("SELECT layer, feature FROM edges WHERE source = 'static' AND layer = 3"))
+    gone = conn.execute("DELETE FROM EDGES WHERE layer = 3 AND source = 'static'").fetchall()
+    assert {(report[3], report[4]) for report in gone} == static == set(conn.session.live.edits.removed)
+
+
+def test_what_did_not_work_is_said(conn, monkeypatch):
+    plain = editor.compose
+
+    def weak(model, tasks):
+        return [
+            Composed((replace(one.features[0], down=one.features[0].down * 0),)) for one in plain.compose(model, tasks)
+        ]
+
+    monkeypatch.setattr(editor, "compose", SimpleNamespace(Task=plain.Task, compose=weak, suppress=weak))
+    assert "does not answer it all the same" in row(conn.execute(ATLANTIS))["note"]
+    conn.rollback()
+    entity, said = own_answer(conn)
+    fact = (entity, "capital", said.strip())
+    deleted = conn.execute("DELETE FROM EDGES WHERE entity = ? AND relation = ? AND target = ?", fact)
+    assert row(deleted)["note"] == "the model answers it all the same"
 
 
 def test_a_fact_inserted_twice_is_deleted_twice(conn):

@@ -132,6 +132,7 @@ def test_sql_is_left_alone(text: str) -> None:
         ("DELETE FROM EDGES", "expected WHERE after EDGES, found the end of the statement", 18),
         ("DELETE FROM EDGES WHERE", "expected a condition after WHERE, found the end of the statement", 24),
         ("DELETE FROM EDGES WHERE a = AND b", "expected an expression after =, found AND", 29),
+        ("DELETE FROM EDGES WHERE a = 1 AND", "expected an expression after AND, found the end of the statement", 34),
         ("DELETE FROM EDGES WHERE a = 1) OR (1", "this ) closes nothing", 30),
         ("DELETE FROM EDGES WHERE (a = 1", "expected ) before the end, found the end of the statement", 31),
         ("DELETE FROM EDGES WHERE 1, 2", "a condition is one expression, without a comma", 26),
