@@ -135,8 +135,9 @@ class Editor:
             fact = known.get((one.entity, one.relation))
             if fact is not None and one.target != fact.target and (instead is None or instead.fact != one.fact):
                 fact.against = one.target
-        for fact, before in zip(todo, self._read([fact.asked for fact in todo], others, layer), strict=True):
-            fact.before = before
+        self._read_all([(fact.how, fact.target) for fact in todo], layer)
+        for fact in todo:
+            fact.before = self._read(fact.how, fact.target, others, layer)
         needed = [fact for fact in todo if alpha is not None or instead is not None or not fact.before.answers]
         undoes = self._take_out(instead, patch) if instead is not None else None
         for fact, group in zip(needed, self._compose(needed, layer, alpha, mode), strict=True):
@@ -146,16 +147,12 @@ class Editor:
             fact.first = replace(group[0], undoes=undoes)
             fact.number = self._write(patch, [fact.first, *group[1:]])
         self.background.store()
-        made = [fact for fact in todo if fact.first is not None]
-        after = self._finish([fact.asked for fact in made], [fact.before for fact in made], others, regression, layer)
-        for fact, reading in zip(made, after, strict=True):
-            fact.after = reading
-        reports = [self._inserted(fact, mode) for fact in todo]
+        reports = [self._inserted(fact, mode, others, layer, regression) for fact in todo]
         edits.show(self.session.db)
         found = {(fact.entity, fact.relation): report for fact, report in zip(todo, reports, strict=True)}
         return [found[entity, relation] for entity, relation, _ in facts]
 
-    def _inserted(self, fact: _Fact, mode: str) -> Report:
+    def _inserted(self, fact: _Fact, mode: str, others: bool, layer: int | None, regression: float | None) -> Report:
         """What became of a fact that was to be inserted."""
         asked = fact.how.prompts[0]
         notes = [f"no wordings of {fact.relation!r} are known: asked as {asked!r}"] if fact.how.is_default else []
@@ -164,10 +161,11 @@ class Editor:
         if fact.first is None:
             notes.append("it is the model's answer already: nothing was added. ALPHA 1 adds a feature all the same")
             return self._report(fact.triple, None, None, None, fact.before, fact.before, notes)
-        edits.set_probability(self.session.db, fact.number, fact.after.probability)
-        if not fact.after.answers:
+        after = self._finish(fact.how, fact.target, others, fact.before, regression, layer)
+        edits.set_probability(self.session.db, fact.number, after.probability)
+        if not after.answers:
             notes.append("the model does not answer it all the same: DELETE takes it out again; another layer may do")
-        return self._report(fact.triple, fact.first.layer, fact.first.feature, mode, fact.before, fact.after, notes)
+        return self._report(fact.triple, fact.first.layer, fact.first.feature, mode, fact.before, after, notes)
 
     def delete(self, edge: Match, *, regression: float | None = None) -> Report | None:
         """Take an edge away: an inserted fact exactly, else make the model stop answering it; None: it does not."""
