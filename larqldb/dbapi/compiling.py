@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from larqldb.errors import InterfaceError
+from larqldb.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
     from larqldb.dbapi.connection import Connection
@@ -74,4 +74,6 @@ def _still(connection: Connection) -> Iterator[None]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise InterfaceError(f"a path must be text, not {type(value).__name__}")
+    if not value:
+        raise ProgrammingError("the path is empty. Name what to write, or what to read")
     return value

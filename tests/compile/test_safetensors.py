@@ -168,6 +168,11 @@ def test_an_output_that_exists_is_left_alone(tiny, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_path_must_say_something(tiny):
+    with pytest.raises(ProgrammingError, match="the path is empty"):
+        tiny.execute("COMPILE CURRENT INTO MODEL ''")
+
+
 def test_what_a_killed_process_left_is_removed(tiny, tmp_path):
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial" / "model.safetensors").write_bytes(b"half")

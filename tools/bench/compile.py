@@ -103,7 +103,9 @@ def speed(title: str, vindex: Path, folder: Path, rounds: int) -> list[Figure]:
 
 def fidelity(title: str, vindex: Path, folder: Path, torch: str, llama: str) -> list[Figure]:
     with closing(larqldb.connect(vindex)) as connection:
+        connection.reports = False  # on what else the edit changes
         connection.execute("INSERT INTO EDGES (entity, relation, target) VALUES (?, ?, ?)", FACT)
+        connection.reports = True  # rounded facts are asked again
         session = connection.session
         wordings = asking(session.db, FACT[0], FACT[1]).prompts
         ids = [session.tokenizer.encode(text) for text in (*wordings, KEPT, *PROMPTS[:TEXTS])]
