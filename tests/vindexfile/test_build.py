@@ -181,7 +181,8 @@ build(sys.argv[1], sys.argv[2], cache=Cache(sys.argv[3]))
 
 
 def test_the_same_bytes_in_another_folder_at_another_time(place, tmp_path):
-    say(place, f"FROM model\nRELATIONS capital, rulers.tsv\nPATCH myths.vlp\n{INSERT}DELETE WHERE layer = 1 AND feature = 4\n")
+    edits = f"PATCH myths.vlp\n{INSERT}DELETE WHERE layer = 1 AND feature = 4\n"
+    say(place, f"FROM model\nRELATIONS capital, rulers.tsv\n{edits}")
     moved = shutil.copytree(place, tmp_path / "elsewhere" / "deep")
     outputs = []
     for number, folder in enumerate((place, moved)):
