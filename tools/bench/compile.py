@@ -11,7 +11,8 @@ connecting and that statement is in ``first_use_s``). Copying is ``shutil.copyfi
 system has in memory, begin with nothing waiting to be written, and end when the bytes are on disk.
 
 KL is between the vindex with an inserted fact and the compiled model, on the fact's wordings and the texts of
-tools/golden_prompts.py: in transformers after every token, in llama.cpp after the last one.
+tools/golden_prompts.py: in transformers after every token; in llama.cpp after the last one, for as many texts as
+``READ`` allows.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ sizes = [(layer, math.prod(json.loads(shape)) * (4 if dtype == 'F32' else 2)) fo
 result = {'layer': sum(size for layer, size in sizes if layer == 0), 'largest': max(size for _, size in sizes)}
 """
 TEXTS = 24  # of the golden prompts that are compared
+READ = 2_500_000  # probabilities that llama.cpp is asked for: it tells them as text, a vocabulary's in seconds
 
 
 def copied(source: Path, target: Path) -> float:
@@ -108,7 +110,8 @@ def fidelity(title: str, vindex: Path, folder: Path, torch: str, llama: str) -> 
         connection.reports = True  # rounded facts are asked again
         session = connection.session
         wordings = asking(session.db, FACT[0], FACT[1]).prompts
-        ids = [session.tokenizer.encode(text) for text in (*wordings, KEPT, *PROMPTS[:TEXTS])]
+        texts = (wordings[0], KEPT, *PROMPTS[:TEXTS], *wordings[1:])
+        ids = [session.tokenizer.encode(text) for text in texts]
         live = [log_probabilities(session.runner.all_logits(each)).astype(np.float32) for each in ids]
         target = session.tokenizer.encode(f" {FACT[2]}", special=False)[0]
         found = []
@@ -120,14 +123,15 @@ def fidelity(title: str, vindex: Path, folder: Path, torch: str, llama: str) -> 
         ):
             out = folder / target_name
             rows = connection.execute(f"COMPILE CURRENT INTO MODEL ? {clauses}", (str(out),)).fetchall()
-            others = ask(python, program, out, ids)
+            asked = ids if program == "transformers" else ids[: READ // session.network.vocab]
+            others = ask(python, program, out, asked)
             kl = np.concatenate(
-                [divergence(one[-len(other) :], other) for one, other in zip(live, others, strict=True)]
+                [divergence(one[-len(other) :], other) for one, other in zip(live, others, strict=False)]
             )
-            answers = [int(other[-1].argmax()) for other in others[: len(wordings) + 1]]
+            fact, kept = (int(other[-1].argmax()) for other in others[:2])
             measured = {
-                "positions": len(kl), "largest": float(kl.max()), "says the fact": answers[0] == target,
-                "keeps Paris": answers[-1] == int(live[len(wordings)][-1].argmax()), "bytes": rows[0][3],
+                "positions": len(kl), "largest": float(kl.max()), "says the fact": fact == target,
+                "keeps Paris": kept == int(live[1][-1].argmax()), "bytes": rows[0][3],
             }  # fmt: skip
             name = "transformers" if program == "transformers" else "llama.cpp"
             kind = clauses.split()[-1].lower().replace("f32", "float32")
