@@ -163,7 +163,6 @@ class _Reader:
                 self._fail(problem, 0, None if common else _EXAMPLES["FROM"])
             steps.append(Step(self._statement(verb, body, at), self._line))
         if not common:
-            self._line, self._text = text.count("\n") + 1, text.rpartition("\n")[2]
             self._fail("there is no FROM", len(self._text), _EXAMPLES["FROM"])
         return Vindexfile(tuple(common), tuple(Stage(name, tuple(several)) for name, several in stages.items()))
 

@@ -184,6 +184,8 @@ def test_comments_and_blank_lines_say_nothing(said, comment, windows):
 @example('FROM a\nINSERT ("')
 @example("FROM a\nDELETE WHERE (((")
 @example("FROM 'a\\")
+@example("\r")
+@example("\ufeff")
 def test_any_text_is_a_vindexfile_or_a_mistake_with_its_place(text):
     with suppress(BadVindexfile):
         assert parse(text).steps
