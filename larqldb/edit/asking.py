@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from larqldb.knowledge import packs
@@ -56,10 +58,10 @@ OTHERS = frozenset({"capital", "language", "currency", "continent", "occupation"
 ASIDE = ("{entity}", "{entity} is", "I read about {entity} and", "My friend told me about {entity}. She said")
 READ = 6  # wordings that a fact is read in
 PLAIN = 2  # of them with the relation's name, whatever others there are
-MOST_WORDINGS = 16  # others that are looked at
+MOST_WORDINGS = 28  # others that are looked at
 SIBLINGS = 64  # other entities whose answers must stay when a fact is composed
 NEIGHBOURS = 16  # other entities, those last in order, that tell whether they did
-ALIKE = 4  # names that a name's words are exchanged with
+ALIKE = 2  # names that a name's words are exchanged with
 LATEST = 32  # facts inserted before that are looked at
 OTHER_RELATIONS = 5  # that the entity is asked for, too
 
@@ -141,11 +143,12 @@ class Askings:
         canonical = next((one for one in chosen if one.casefold() == defaults[0].casefold()), chosen[0])
         plain = sorted(chosen, key=len)[: READ - len(defaults[:PLAIN]) - 1] if templates else defaults
         read = list(dict.fromkeys([canonical, *defaults[:PLAIN], *plain]))
-        more = list(dict.fromkeys([*chosen, *more]))[:MOST_WORDINGS]
+        others = paraphrases().get(pack.relation, ()) if pack else ()
+        more = list(dict.fromkeys([*chosen, *others, *more]))[:MOST_WORDINGS]
         more = [template for template in more if template not in read]
-        others = set(wordings.entities(self._db, relation)) | ({fact.entity for fact in pack.facts} if pack else set())
-        others |= set() if len(others) >= NEIGHBOURS else set(STRANGERS)
-        names = sorted(others, key=_shuffled)
+        known = set(wordings.entities(self._db, relation)) | ({fact.entity for fact in pack.facts} if pack else set())
+        known |= set() if len(known) >= NEIGHBOURS else set(STRANGERS)
+        names = sorted(known, key=_shuffled)
         held_out = min(NEIGHBOURS, len(names) // 3)
         asked, kept = names[: len(names) - held_out][:SIBLINGS], names[len(names) - held_out :]
         return Relation(tuple(read), tuple(more), tuple(asked), tuple(kept), not templates)
@@ -187,6 +190,17 @@ def _other_questions(relation: str) -> list[str]:
         if pack.relation in OTHERS and not any(stem in about for stem in stems):
             found.append(pack.wordings[0])
     return found[:OTHER_RELATIONS]
+
+
+@cache
+def paraphrases() -> dict[str, tuple[str, ...]]:
+    """Other wordings of the packs' relations, by relation."""
+    found: dict[str, list[str]] = {}
+    for line in (files("larqldb.edit") / "paraphrases.tsv").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            relation, wording = line.split("\t")
+            found.setdefault(relation, []).append(wording)
+    return {relation: tuple(wordings) for relation, wordings in found.items()}
 
 
 def _pack(relation: str) -> packs.Pack | None:

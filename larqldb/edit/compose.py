@@ -65,9 +65,9 @@ def compose(model: Model, tasks: Sequence[Task]) -> list[Composed]:
         _separate(drafts)
         for draft, task in zip(drafts, tasks[len(made) :], strict=False):
             trial = Trial(draft)
-            before = trial.probabilities([{}])[0]
+            before, following = trial.before()
             steps = [step for step in range(len(draft.target)) if step == 0 or before[:, step].min() < KNOWN]
-            pushes = _search(trial, steps, 1.0, ENOUGH) | _ending(trial)
+            pushes = _search(trial, steps, 1.0, ENOUGH) | _ending(trial, following)
             made.append(Composed(_features(draft, pushes, task.alpha)))
     return made
 
@@ -149,19 +149,22 @@ def _search(trial: Trial, steps: Sequence[int], sign: float, enough: float) -> d
             break
         held = {step: best[step][1] for step in steps if step not in open_steps}
         tried = [held | {step: sign * share * draft.size(step) for step in open_steps} for share in shares]
-        reached = trial.probabilities(tried)
-        for step in open_steps:
+        reached = trial.probabilities(tried, open_steps)
+        for place, step in enumerate(open_steps):
             counted = draft.is_open(step)  # a wording that is half told apart would ask for twice the push
             for pushes, chances in zip(tried, reached[:, counted], strict=True):
-                worst = float(chances[:, step].min() if sign > 0 else 1 - chances[:, step].max())
+                worst = float(chances[:, place].min() if sign > 0 else 1 - chances[:, place].max())
                 if best[step][0] < min(worst, enough):
                     best[step] = worst, pushes[step]
     return {step: push * RESERVE for step, (_, push) in best.items()}
 
 
-def _ending(trial: Trial) -> dict[int, float]:
-    """The push that ends a target which the model would go on with as if it were the beginning of a name."""
-    draft, following = trial.draft, trial.following()
+def _ending(trial: Trial, following: Floats) -> dict[int, float]:
+    """The push that ends a target which the model would go on with as if it were the beginning of a name.
+
+    ``following`` [wordings, vocab]: logits behind the target.
+    """
+    draft = trial.draft
     text = draft.model.tokenizer.text
     if not any(_continues(text(int(token))) for token in following.argmax(axis=1)):
         return {}

@@ -25,6 +25,7 @@ from larqldb.edit import background
 from larqldb.edit.manner import manner
 from larqldb.edit.measuring import target_ids
 from larqldb.edit.separate import separating
+from larqldb.knowledge import packs
 from larqldb.knowledge.wordings import prompt
 from larqldb.model.edited import AddedFeature
 
@@ -43,6 +44,8 @@ STEEPNESS = 60.0  # β
 NORMED = 4.0  # lengths of what is written
 AFTER = ". It"  # stands for what follows an answer
 CONTINUED = 2  # wordings after whose answer the text goes on
+ALIKE = 8  # tokens that the last of a name is exchanged with
+MOST_ALIKE = 128  # … that are looked at
 BEGUN = 4  # siblings that are asked with a target begun
 
 
@@ -67,7 +70,7 @@ class Draft:
         self._manner = manner(model, how.relation, layer)
         names = [name for name in how.relation.names if name.casefold() != fact.entity.casefold()]
         self._siblings = [tuple(encode(prompt(how.relation.templates[0], name))) for name in names[:BEGUN]]
-        self._near = [tuple(encode(text)) for text in how.near]
+        self._near = [*(tuple(encode(text)) for text in how.near), *self._confusable(how.relation.templates[0])]
         self._beside = [tuple(encode(text)) for text in how.beside]
         after = tuple(encode(AFTER, special=False))
         self.wordings = [
@@ -81,6 +84,16 @@ class Draft:
     def negatives(self) -> list[tuple[int, ...]]:
         """Texts at whose ends it must not answer."""
         return [*self._near, *self._beside, *self._begun()]
+
+    def _confusable(self, template: str) -> list[tuple[int, ...]]:
+        """The canonical wording with other tokens in the place of the entity's last, those most like it in the head."""
+        model, encode = self.model, self.model.tokenizer.encode
+        before, _, _ = template.partition(packs.SLOT)
+        place = len(encode(before + self.fact.entity)) - 1
+        ids = self.prompts[0]
+        if not 0 <= place < len(ids):
+            return []
+        return [(*ids[:place], token, *ids[place + 1 :]) for token in confusable(model, ids[place])]
 
     def read(self) -> None:
         """Look at what the layer sees of ``wordings``: prompts, the target behind, and of some what follows."""
@@ -111,8 +124,8 @@ class Draft:
         model, layer, entity = self.model, self.layer, self.fact.entity
         wanted = self.keys(step)
         near = model.keys(layer, self._near)
-        beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step), *others])
-        siblings = [self.siblings(step)]
+        beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step)])
+        siblings = [self.siblings(step), self._manner.begun, *([np.concatenate(others)] if others else [])]
         implied = wanted[:0]
         if not step:
             siblings += [*self._manner.others(entity)[1:], near, self._manner.reworded(near)]
@@ -158,6 +171,30 @@ class Draft:
         rising = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(LOW) * b), up, down)
         levelling = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(HIGH) * b), up, -down)
         return [rising, levelling]
+
+
+def confusable(model: Model, token: int) -> list[int]:
+    """The tokens whose directions in the head are most like a token's, of those that look like it: a word, a part."""
+
+    def make() -> list[int]:
+        lengths = model.once("head lengths", lambda: np.linalg.norm(model.head, axis=1))
+        likeness = (model.head @ model.head[token]) / lengths
+        likeliest = np.argpartition(-likeness, min(MOST_ALIKE, len(likeness) - 1))[:MOST_ALIKE]
+        text = model.tokenizer.text
+        looks, name = _looks(text(token)), text(token).strip().casefold()
+        found: dict[str, int] = {}
+        for other in likeliest[np.argsort(-likeness[likeliest], kind="stable")].tolist():
+            if _looks(text(other)) == looks and text(other).strip().casefold() != name:
+                found.setdefault(text(other).strip().casefold(), other)
+        return list(found.values())[:ALIKE]
+
+    return list(model.once(("confusable", token), make))
+
+
+def _looks(text: str) -> tuple[bool, bool, bool, bool]:
+    """What tokens have in common that may stand in each other's place."""
+    word = text.strip()
+    return text[:1] == " ", word[:1].isupper(), word.isalpha(), word.isdecimal()
 
 
 def push_direction(model: Model, layer: int, token: int) -> Floats:

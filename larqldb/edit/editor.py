@@ -15,7 +15,7 @@ from larqldb.edit.asking import Asking, Askings
 from larqldb.edit.context import Model
 from larqldb.edit.draft import Fact
 from larqldb.edit.effects import Effects
-from larqldb.edit.measuring import Reading, divergence, most_changed, neighbourhood, target_ids
+from larqldb.edit.measuring import Reading, divergence, most_changed, neighbourhood
 from larqldb.edit.report import Report
 from larqldb.errors import DataError, ProgrammingError, TooMuchChanged
 from larqldb.functions.inference import generation
@@ -37,12 +37,12 @@ MODES = ("compose", "knn")
 OWN = "what the model itself knows"
 
 
-NOTHING = Reading(np.empty((1, 0)), np.empty(0, np.bool_))  # was read yet
+NOTHING = Reading(np.empty((1, 0), np.float32), np.empty(0, np.bool_))  # was read yet
 
 
 @dataclass(eq=False)
 class _Fact:
-    """A fact that is being inserted: how it is asked for, what was said before, and what was written for it.
+    """A fact that is being inserted: how it is asked for, what is said before and after, and what was written for it.
 
     ``against`` is another target that was inserted before and stays in effect.
     """
@@ -52,6 +52,7 @@ class _Fact:
     target: str
     how: Asking
     before: Reading = NOTHING
+    after: Reading = NOTHING
     first: Operation | None = None
     number: int = 0
     against: str | None = None
@@ -59,6 +60,10 @@ class _Fact:
     @property
     def triple(self) -> tuple[str, str, str]:
         return self.entity, self.relation, self.target
+
+    @property
+    def asked(self) -> tuple[Asking, str]:
+        return self.how, self.target
 
 
 class Editor:
@@ -135,9 +140,8 @@ class Editor:
             fact = known.get((one.entity, one.relation))
             if fact is not None and one.target != fact.target and (instead is None or instead.fact != one.fact):
                 fact.against = one.target
-        self._read_all([(fact.how, fact.target) for fact in todo], layer)
-        for fact in todo:
-            fact.before = self._read(fact.how, fact.target, others, layer)
+        for fact, before in zip(todo, self._read([fact.asked for fact in todo], others, layer), strict=True):
+            fact.before = before
         needed = [fact for fact in todo if alpha is not None or instead is not None or not fact.before.answers]
         undoes = self._take_out(instead, patch) if instead is not None else None
         for fact, group in zip(needed, self._compose(needed, layer, alpha, mode), strict=True):
@@ -147,12 +151,16 @@ class Editor:
             fact.first = replace(group[0], undoes=undoes)
             fact.number = self._write(patch, [fact.first, *group[1:]])
         self.background.store()
-        reports = [self._inserted(fact, mode, others, layer, regression) for fact in todo]
+        made = [fact for fact in todo if fact.first is not None]
+        after = self._finish([fact.asked for fact in made], [fact.before for fact in made], others, regression, layer)
+        for fact, reading in zip(made, after, strict=True):
+            fact.after = reading
+        reports = [self._inserted(fact, mode) for fact in todo]
         edits.show(self.session.db)
         found = {(fact.entity, fact.relation): report for fact, report in zip(todo, reports, strict=True)}
         return [found[entity, relation] for entity, relation, _ in facts]
 
-    def _inserted(self, fact: _Fact, mode: str, others: bool, layer: int | None, regression: float | None) -> Report:
+    def _inserted(self, fact: _Fact, mode: str) -> Report:
         """What became of a fact that was to be inserted."""
         asked = fact.how.prompts[0]
         notes = [f"no wordings of {fact.relation!r} are known: asked as {asked!r}"] if fact.how.is_default else []
@@ -161,16 +169,15 @@ class Editor:
         if fact.first is None:
             notes.append("it is the model's answer already: nothing was added. ALPHA 1 adds a feature all the same")
             return self._report(fact.triple, None, None, None, fact.before, fact.before, notes)
-        after = self._finish(fact.how, fact.target, others, fact.before, regression, layer)
-        edits.set_probability(self.session.db, fact.number, after.probability)
-        if not after.answers:
+        edits.set_probability(self.session.db, fact.number, fact.after.probability)
+        if not fact.after.answers:
             notes.append("the model does not answer it all the same: DELETE takes it out again; another layer may do")
-        return self._report(fact.triple, fact.first.layer, fact.first.feature, mode, fact.before, after, notes)
+        return self._report(fact.triple, fact.first.layer, fact.first.feature, mode, fact.before, fact.after, notes)
 
     def delete(self, edge: Match, *, regression: float | None = None) -> Report | None:
         """Take an edge away: an inserted fact exactly, else make the model stop answering it; None: it does not."""
         how = self._how(edge.entity, edge.relation)
-        before = self._read(how, edge.target, self.reports)
+        (before,) = self._read([(how, edge.target)], self.reports)
         patch = self._patch()
         notes: list[str] = []
         layer, feature, mode = edge.layer, edge.feature, "delete"
@@ -188,7 +195,7 @@ class Editor:
             group = self._suppress(edge, how)
             self._write(patch, group)
             layer, feature, mode = group[0].layer, group[0].feature, "suppress"
-        after = self._finish(how, edge.target, self.reports, before, regression)
+        (after,) = self._finish([(how, edge.target)], [before], self.reports, regression)
         if after.answers:
             notes.append("the model answers it all the same")
         edits.show(self.session.db)
@@ -239,7 +246,7 @@ class Editor:
         if target is None and not how.is_default:
             said = "".join(generation(self.session, how.prompts[0], max_tokens=LONGEST))
             target = finished(said) or normalised(said)
-        if not target or not self._read(how, target, others=False).answers:
+        if not target or not self._read([(how, target)])[0].answers:
             return None
         return Match(None, entity, relation, target, None, None, None, "model")
 
@@ -255,7 +262,7 @@ class Editor:
 
     def probability(self, entity: str, relation: str, target: str, layer: int | None = None) -> float:
         """Of the whole target in the first wording, as the network is now."""
-        return self._read(self._how(entity, relation), target, others=False, layer=layer).probability
+        return self._read([(self._how(entity, relation), target)], layer=layer)[0].probability
 
     def first_token(self, down: NDArray[np.float32]) -> str:
         """The token that a feature writing ``down`` promotes most."""
@@ -384,28 +391,24 @@ class Editor:
 
     # What it did
 
-    def _read_all(self, asked: Sequence[tuple[Asking, str]], layer: int | None) -> None:
-        """Read several facts' wordings at once, for what looks at them one by one."""
-        tokenizer, model = self.session.tokenizer, self.model
-        texts = [
-            [*tokenizer.encode(text), *target_ids(tokenizer, target)] for how, target in asked for text in how.prompts
-        ]
-        model.seen(model.layer if layer is None else layer, texts)
-
-    def _read(self, how: Asking, target: str, others: bool, layer: int | None = None) -> Reading:
-        return self.effects.read(self.model, how, target, others=others, layer=layer)
+    def _read(
+        self, asked: Sequence[tuple[Asking, str]], others: bool = False, layer: int | None = None
+    ) -> list[Reading]:
+        return self.effects.read(self.model, asked, others=others, layer=layer)
 
     def _finish(
-        self, how: Asking, target: str, others: bool, before: Reading, regression: float | None,
+        self, asked: Sequence[tuple[Asking, str]], before: Sequence[Reading], others: bool, regression: float | None,
         layer: int | None = None,
-    ) -> Reading:  # fmt: skip
-        """What the network says now; TooMuchChanged where that is not allowed."""
+    ) -> list[Reading]:  # fmt: skip
+        """What the network says now of each fact; TooMuchChanged where that is not allowed."""
         self.background.store()
-        after = self._read(how, target, others, layer)
-        change = neighbourhood(before, after) if others else None
-        if regression is not None and change is not None and change > regression:
-            raise TooMuchChanged(prompt=most_changed(before, after, how.neighbours), change=change, limit=regression)
-        return after
+        readings = self._read(asked, others, layer)
+        for (how, _), was, after in zip(asked, before, readings, strict=True):
+            change = neighbourhood(was, after) if others else None
+            if regression is not None and change is not None and change > regression:
+                prompt = most_changed(was, after, how.neighbours)
+                raise TooMuchChanged(prompt=prompt, change=change, limit=regression)
+        return readings
 
     def _report(
         self, fact: tuple[str, str, str], layer: int | None, feature: int | None, mode: str | None, before: Reading,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from larqldb.edit.forest import Forest
-from larqldb.edit.measuring import KEPT_BYTES, UNRELATED, Reading, target_ids
+from larqldb.edit.forest import Forest, together
+from larqldb.edit.measuring import KEPT_BYTES, UNRELATED, Reading, chances, target_ids
 from larqldb.model.observe import log_probabilities
 
 if TYPE_CHECKING:
@@ -39,26 +39,39 @@ class Effects:
         self._known: dict[Ids, tuple[Floats, Floats]] = {}
         self._together: dict[tuple[Ids, ...], Floats] = {}
 
-    def read(self, model: Model, how: Asking, target: str, *, others: bool, layer: int | None = None) -> Reading:
-        """What a network says; ``others``: to neighbours and unrelated text, too. Raises BadPrompt."""
+    def read(
+        self, model: Model, asked: Sequence[tuple[Asking, str]], *, others: bool, layer: int | None = None
+    ) -> list[Reading]:
+        """What a network says of facts, each how it is asked for and its target. Raises BadPrompt.
+
+        ``others``: in all wordings, not the canonical one alone, and to neighbours and unrelated text, too.
+        """
         layer = model.layer if layer is None else layer
         encode = self._tokenizer.encode
-        wanted = target_ids(self._tokenizer, target)
-        prompts = [encode(text) for text in (how.prompts if others else how.prompts[:1])]
-        texts = [[*ids, *wanted] for ids in prompts]
-        places = [range(len(ids) - 1, len(ids) - 1 + len(wanted)) for ids in prompts]
-        logs = np.concatenate(self._logs(model, layer, texts, places)).reshape(len(prompts), len(wanted), -1)
-        target_logs = logs[:, np.arange(len(wanted)), wanted]
-        first = logs[0].argmax(axis=-1) == np.array(wanted)
-        if not others:
-            return Reading(np.exp(target_logs), first)
-        asked = [encode(text) for text in how.neighbours]
-        neighbours = self._again(model, layer, asked, [range(len(ids) - 1, len(ids)) for ids in asked])
-        return Reading(np.exp(target_logs), first, neighbours if asked else None, self._unrelated(model, layer))
+        texts: list[Sequence[int]] = []
+        counts: list[int] = []
+        for how, target in asked:
+            wanted = target_ids(self._tokenizer, target)
+            prompts = [encode(text) for text in (how.prompts if others else how.prompts[:1])]
+            texts += [[*ids, *wanted] for ids in prompts]
+            counts += [len(wanted)] * len(prompts)
+        found = iter(self._ends_of(model, layer, texts, counts))
+        readings = []
+        for how, _ in asked:
+            each = [next(found) for _ in (how.prompts if others else how.prompts[:1])]
+            target_chances, first = np.stack([one for one, _ in each]), each[0][1]
+            if not others:
+                readings.append(Reading(target_chances, first))
+                continue
+            known = [encode(text) for text in how.neighbours]
+            neighbours = self._again(model, layer, known, [range(len(ids) - 1, len(ids)) for ids in known])
+            unrelated = self._unrelated(model, layer)
+            readings.append(Reading(target_chances, first, neighbours if known else None, unrelated))
+        return readings
 
     def unrelated(self, model: Model, layer: int) -> Reading:
         """What a network says of unrelated text alone."""
-        return Reading(np.empty((1, 0)), np.empty(0, np.bool_), None, self._unrelated(model, layer))
+        return Reading(np.empty((1, 0), np.float32), np.empty(0, np.bool_), None, self._unrelated(model, layer))
 
     def _unrelated(self, model: Model, layer: int) -> Floats:
         """Log-probabilities at places of the unrelated texts: float32 [s, vocab]."""
@@ -87,20 +100,38 @@ class Effects:
             self._together[asked] = np.concatenate([nothing, *(known[ids][1] for ids in asked)])
         return self._together[asked]
 
-    def _logs(self, model: Model, layer: int, texts: Sequence[Sequence[int]], places: Sequence[range]) -> list[Floats]:
-        """Log-probabilities of what follows some places of texts: float32 [places, vocab] for each."""
+    def _ends_of(
+        self, model: Model, layer: int, texts: Sequence[Sequence[int]], counts: Sequence[int]
+    ) -> list[tuple[Floats, NDArray[np.bool_]]]:
+        """Of the last tokens of each text, so many: probabilities, and whether they are the likeliest."""
         if not texts:
             return []
-        found: list[Floats] = []
-        seen = model.seen(layer, texts)
-        forest = Forest(texts)
+        places = [range(len(ids) - 1 - count, len(ids) - 1) for ids, count in zip(texts, counts, strict=True)]
+        tokens = [ids[place + 1] for ids, some in zip(texts, places, strict=True) for place in some]
+        probability, first = chances(model.base.head, np.concatenate(_final(model, layer, texts, places)), tokens)
+        cuts = np.cumsum(counts)[:-1]
+        return list(zip(np.split(probability, cuts), np.split(first, cuts), strict=True))
+
+    def _logs(self, model: Model, layer: int, texts: Sequence[Sequence[int]], places: Sequence[range]) -> list[Floats]:
+        """Log-probabilities of what follows some places of texts: float32 [places, vocab] for each."""
+        final = _final(model, layer, texts, places)
+        return [log_probabilities(model.base.head(part)).astype(np.float32) for part in final]
+
+
+def _final(model: Model, layer: int, texts: Sequence[Sequence[int]], places: Sequence[range]) -> list[Floats]:
+    """What the last layer leaves behind at some places of texts: float32 [places, hidden] for each."""
+    found: dict[int, Floats] = {}
+    seen = model.seen(layer, texts)
+    for chosen in together(texts):
+        forest = Forest([texts[number] for number in chosen])
         residuals = np.empty((len(forest), model.network.hidden), np.float32)
-        for path, one in zip(forest.paths, seen, strict=True):
-            residuals[path] = one.residual
+        for number, path in zip(chosen, forest.paths, strict=True):
+            residuals[path] = seen[number].residual
         end, _ = model.tail(layer).begin().more(forest.parents, residuals)
-        for path, wanted in zip(forest.paths, places, strict=True):
-            found.append(log_probabilities(model.base.head(end[path[list(wanted)]])).astype(np.float32))
-        return found
+        found.update(
+            (number, end[path[list(places[number])]]) for number, path in zip(chosen, forest.paths, strict=True)
+        )
+    return [found[number] for number in range(len(texts))]
 
 
 def _vectors(edits: Edits) -> Iterator[Floats]:

@@ -9,12 +9,15 @@ relations: the gates open on 71 to 91 % of them, on 39 % without), and what keep
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from larqldb.edit import background
+from larqldb.knowledge.together import Together
 from larqldb.knowledge.wordings import prompt
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-THOROUGH = 12  # names that all wordings are read for
+THOROUGH = 6  # names that all wordings are read for
+ANSWERS = 32  # others whose answers are looked at
+ANSWER = 5  # tokens of each
 RIDGE = 3e-2  # of the mean variance of a coordinate
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
 
@@ -37,13 +42,15 @@ class Manner:
     """A relation at a layer. n names, m of them thorough, w wordings that are read of a fact, v more; h hidden.
 
     ``canonical`` [n, h]: FFN inputs where the canonical wording's answer is due; ``wordings`` [m, w + v, h]: the same
-    for all wordings of the first m names. ``asks`` [h]: the direction near 1 on all of them, near 0 on other text.
+    for all wordings of the first m names. ``begun`` [rows, h]: where answers to such prompts go on. ``asks`` [h]: the
+    direction near 1 where the relation is asked for, near 0 on other text.
     """
 
     names: tuple[str, ...]
     read: int
     canonical: Floats
     wordings: Floats
+    begun: Floats
     asks: Floats
 
     def others(self, entity: str) -> list[Floats]:
@@ -80,20 +87,49 @@ def _manner(model: Model, relation: Relation, layer: int) -> Manner:
     templates = [*relation.templates, *relation.more]
     texts = [prompt(relation.templates[0], name) for name in relation.names]
     texts += [prompt(template, name) for name in thorough for template in templates]
-    keys = _kept(model, layer, texts)
+    keys = _ends(model, layer, texts)
     canonical = keys[: len(relation.names)]
     whole = keys[len(relation.names) :].reshape(len(thorough), len(templates), -1)
-    return Manner(relation.names, len(relation.templates), canonical, whole, _asks(model, layer, canonical, whole))
+    begun, asks = _begun(model, relation, layer), _asks(model, layer, canonical, whole)
+    return Manner(relation.names, len(relation.templates), canonical, whole, begun, asks)
 
 
-def _kept(model: Model, layer: int, texts: Sequence[str]) -> Floats:
-    """What the layer sees at texts' ends; kept with the background, as other edits of the relation need the same."""
-    name = f"asked {layer} {hashlib.sha256(repr(texts).encode()).hexdigest()[:24]}"
+def _begun(model: Model, relation: Relation, layer: int) -> Floats:
+    """What the layer sees where others' answers, as the model gives them, have begun."""
+    templates = [*relation.templates, *relation.more]
+    prompts = [
+        model.tokenizer.encode(prompt(template, name)) for name, template in zip(relation.names, cycle(templates))
+    ][:ANSWERS]
+
+    def make() -> Floats:
+        name, rows = f"layers.{layer}.ffn_input", []
+        together: Together = model.once(("together", layer), lambda: Together(model.base, [name]))
+        texts = together.begin(())
+        step: dict[int, Sequence[int]] = dict(enumerate(prompts))
+        for _ in range(ANSWER + 1 if prompts else 0):
+            logits, seen = texts.read(step)
+            rows.append(seen[name])
+            step = {number: [token] for number, token in enumerate(logits.argmax(axis=1).tolist())}
+        return np.concatenate([np.empty((0, model.network.hidden), np.float32), *rows[1:]])
+
+    return _kept(model, f"answered {layer}", prompts, make)
+
+
+def _ends(model: Model, layer: int, texts: Sequence[str]) -> Floats:
+    """What the layer sees at texts' ends."""
+    return _kept(
+        model, f"asked {layer}", texts,
+        lambda: model.reader(layer).ends([model.tokenizer.encode(text) for text in texts]),
+    )  # fmt: skip
+
+
+def _kept(model: Model, name: str, of: object, make: Callable[[], Floats]) -> Floats:
+    """Rows that are kept with the background, as other edits of the relation need the same: [n, hidden]."""
+    name = f"{name} {hashlib.sha256(repr(of).encode()).hexdigest()[:24]}"
     stored = model.kept.get(name)
     if stored is None:
-        keys = model.reader(layer).ends([model.tokenizer.encode(text) for text in texts])
-        stored = model.kept[name] = keys.astype(np.float16).tobytes()
-    return np.frombuffer(stored, np.float16).reshape(len(texts), -1).astype(np.float32)
+        stored = model.kept[name] = make().astype(np.float16).tobytes()
+    return np.frombuffer(stored, np.float16).reshape(-1, model.network.hidden).astype(np.float32)
 
 
 def _asks(model: Model, layer: int, canonical: Floats, whole: Floats) -> Floats:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from larqldb.model.tokenizer import Tokenizer
 
+    Floats = NDArray[np.float32]
+
+ROWS = 64  # of residuals that go through the head at once
 KEPT_BYTES = 32 << 20  # of log-probabilities on unrelated text: bounds the positions that are compared
 UNRELATED = (
     "The old bridge over the river was closed for three weeks while workers replaced the wooden planks. Most people "
@@ -34,10 +37,10 @@ class Reading:
     they were not asked for.
     """
 
-    target: NDArray[np.float64]
+    target: Floats
     first: NDArray[np.bool_]
-    neighbours: NDArray[np.float32] | None = None
-    unrelated: NDArray[np.float32] | None = None
+    neighbours: Floats | None = None
+    unrelated: Floats | None = None
 
     @property
     def probability(self) -> float:
@@ -53,6 +56,24 @@ class Reading:
     def answers(self) -> bool:
         """Whether the whole target is what the network says in the canonical wording, taking the likeliest token."""
         return bool(self.first.all())
+
+
+def chances(
+    head: Callable[[Floats], Floats], residuals: Floats, tokens: Sequence[int] | NDArray[np.int64]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """One token's probability after each of the last layer's residuals [n, hidden], and whether it is the likeliest.
+
+    ``tokens`` [n]; gives float32 [n] and [n].
+    """
+    probability, first = np.empty(len(residuals), np.float32), np.empty(len(residuals), np.bool_)
+    for start in range(0, len(residuals), ROWS):
+        part = slice(start, start + ROWS)
+        logits, some = head(residuals[part]), np.asarray(tokens[part])
+        first[part] = logits.argmax(axis=1) == some
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        probability[part] = logits[np.arange(len(some)), some] / logits.sum(axis=1)
+    return probability, first
 
 
 def target_ids(tokenizer: Tokenizer, target: str) -> list[int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from larqldb.edit.forest import ROOT, Forest
+from larqldb.edit.measuring import chances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from larqldb.edit.reading import Seen
 
     Floats = NDArray[np.float32]
-
-ROWS = 64  # of residuals that go through the head at once
 
 
 class Trial:
@@ -40,27 +39,33 @@ class Trial:
             for ids, seen in zip(draft.prompts, draft.seen, strict=True)
         ]
 
-    def probabilities(self, tried: Sequence[dict[int, float]]) -> Floats:
-        """Of each of the draft's tokens after those before it, pushed in several ways: [ways, wordings, steps]."""
-        draft = self.draft
-        tokens = np.tile(draft.tokens, len(tried) * len(self._due))
-        end = self._end(tried, len(draft.tokens))
-        return target_probabilities(draft.model.base.head, end, tokens).reshape(len(tried), len(self._due), -1)
+    def before(self) -> tuple[Floats, Floats]:
+        """Without a push: each target token's probability [wordings, steps] and the logits behind it [wordings, vocab].
 
-    def following(self) -> Floats:
-        """Logits of what follows the target, without a push, on each wording: float32 [wordings, vocab]."""
-        steps = len(self.draft.target) + 1
-        return self.draft.model.base.head(self._end([{}], steps)[steps - 1 :: steps])
+        Each stands after those before it.
+        """
+        target, head = self.draft.target, self.draft.model.base.head
+        end = self._end([{}], len(target) + 1)[0]
+        probability, _ = chances(head, end[:, :-1].reshape(-1, end.shape[-1]), np.tile(target, len(end)))
+        return probability.reshape(len(end), -1), head(end[:, -1])
+
+    def probabilities(self, tried: Sequence[dict[int, float]], steps: Sequence[int]) -> Floats:
+        """Of tokens at some steps after those before them, pushed in several ways: [ways, wordings, steps]."""
+        draft = self.draft
+        end = self._end(tried, max(steps) + 1)[:, :, list(steps)]
+        tokens = np.tile([draft.tokens[step] for step in steps], end.shape[0] * end.shape[1])
+        probability, _ = chances(draft.model.base.head, end.reshape(-1, end.shape[-1]), tokens)
+        return probability.reshape(end.shape[:-1])
 
     def _end(self, tried: Sequence[dict[int, float]], steps: int) -> Floats:
-        """Final residuals where tokens are due, pushed in several ways: [ways · wordings · steps, hidden]."""
+        """Final residuals where tokens are due, pushed in several ways: [ways, wordings, steps, hidden]."""
         residuals = np.concatenate([part[:steps] for pushes in tried for part in self._pushed(pushes)])
         parents: list[int] = []
         for number in range(len(tried) * len(self._due)):
             first = len(self._reading) + len(parents)
             parents += [self._ends[number % len(self._due)], *range(first, first + steps - 1)]
         end, _ = self._reading.more(parents, residuals)
-        return end
+        return end.reshape(len(tried), len(self._due), steps, -1)
 
     def _pushed(self, pushes: dict[int, float]) -> list[Floats]:
         """What the layer leaves behind where tokens are due and behind the target, on each wording."""
@@ -68,15 +73,3 @@ class Trial:
         features = [feature for step, push in pushes.items() for feature in draft.features(step, push)]
         part = draft.model.features(draft.layer, features)
         return [draft.model.added(draft.layer, seen, part).residual for seen in self._due]
-
-
-def target_probabilities(head: Callable[[Floats], Floats], residuals: Floats, tokens: NDArray[np.int64]) -> Floats:
-    """The probability of one token [n] after each of the last layer's residuals [n, hidden]: float32 [n]."""
-    found = []
-    for start in range(0, len(residuals), ROWS):
-        logits = head(residuals[start : start + ROWS])
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        some = tokens[start : start + ROWS]
-        found.append(logits[np.arange(len(some)), some] / logits.sum(axis=1))
-    return np.concatenate(found)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from larqldb.edit.asking import Askings, alike
+from larqldb.edit.asking import Askings, alike, paraphrases
+from larqldb.knowledge import packs
 from larqldb.storage.database import open_database
 
 OTHERS = ["France", "South Korea", "Costa Rica", "Japan", "Peru"]
@@ -27,7 +28,16 @@ def test_names_that_are_alike(entity, among):
 
 
 def test_a_name_with_several_words_is_exchanged_with_several_others():
-    assert len([name for name in alike("Ferry County", OTHERS) if name.endswith(" County")]) >= 4
+    assert len([name for name in alike("Ferry County", OTHERS) if name.endswith(" County")]) >= 2
+
+
+def test_paraphrases_are_of_packs_and_ask_for_one_entity_each():
+    known = {pack.relation: pack for pack in packs.builtin()}
+    assert paraphrases().keys() == known.keys()
+    for relation, wordings in paraphrases().items():
+        assert len(set(wordings)) == len(wordings) >= 14
+        assert all(wording.count(packs.SLOT) == 1 and wording == wording.strip() for wording in wordings)
+        assert not set(wordings) & set(known[relation].wordings)
 
 
 @pytest.fixture

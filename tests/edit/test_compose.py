@@ -7,7 +7,8 @@ import larqldb
 from larqldb.edit.asking import Asking, Relation
 from larqldb.edit.compose import Task, compose, knn, suppress
 from larqldb.edit.context import Model
-from larqldb.edit.draft import Fact
+from larqldb.edit.draft import Draft, Fact, confusable
+from larqldb.edit.manner import ANSWER, manner
 from larqldb.edit.measuring import target_ids
 from larqldb.functions.session import Session
 from larqldb.model.edited import Edits, edited
@@ -97,6 +98,38 @@ def test_a_row_is_looked_up_for_the_wordings_and_not_for_siblings(model):
 
     assert looked_up(PROMPTS).all()
     assert not looked_up(SIBLINGS).any()
+
+
+def test_rows_where_others_answers_go_on_are_those_of_the_texts(model):
+    """What the model answers to others is gone on with greedily; the layer is looked at behind each answered token."""
+    rows = manner(model, RELATION, model.layer).begun
+    wordings = [*RELATION.templates, *RELATION.more]
+    texts = [model.tokenizer.encode(wordings[number].format(entity=name)) for number, name in enumerate(OTHERS[:4])]
+    watching = model.runner.changed(lambda _: None, {}, expose=[f"layers.{model.layer}.ffn_input"])
+    for step in range(ANSWER):
+        for number, ids in enumerate(texts):
+            ids.append(int(model.runner.logits(ids).argmax()))
+            seen = watching.observe(ids)[f"layers.{model.layer}.ffn_input"][-1]
+            np.testing.assert_allclose(rows[step * len(OTHERS) + number], seen, rtol=1e-2, atol=5e-3)  # kept in float16
+    assert len(rows) == ANSWER * len(OTHERS)
+
+
+def test_names_that_end_in_a_like_token_are_told_apart(model):
+    draft = Draft(model, FACT, asked(), model.layer)
+    prompt = tuple(model.tokenizer.encode(PROMPTS[0]))
+    place = len(model.tokenizer.encode("The capital of Atlantis")) - 1
+    exchanged = [(*prompt[:place], token, *prompt[place + 1 :]) for token in confusable(model, prompt[place])]
+    assert prompt not in exchanged
+    assert set(exchanged) <= set(draft.negatives)
+
+
+@pytest.mark.parametrize("token", [3, 40, 77])
+def test_tokens_like_one_are_the_nearest_in_the_head_that_look_like_it(model, token):
+    text, found = model.tokenizer.text, confusable(model, token)
+    cosines = model.head @ model.head[token] / np.linalg.norm(model.head, axis=1)
+    assert token not in found
+    assert list(cosines[found]) == sorted(cosines[found], reverse=True)
+    assert all(text(other)[:1].isspace() == text(token)[:1].isspace() for other in found if text(token).strip())
 
 
 def test_keys_are_read_once(model, monkeypatch):

@@ -8,7 +8,8 @@ RNG = np.random.default_rng(0)
 NAMES, WORDINGS = RNG.standard_normal((6, 8)), RNG.standard_normal((5, 8))
 WHOLE = (NAMES[:4, None] + WORDINGS[None]).astype(np.float32)
 CANONICAL = (NAMES + WORDINGS[0]).astype(np.float32)
-MANNER = Manner(("a", "b", "c", "d", "e", "f"), 2, CANONICAL, WHOLE, np.ones(8, np.float32))
+NOTHING = np.empty((0, 8), np.float32)
+MANNER = Manner(("a", "b", "c", "d", "e", "f"), 2, CANONICAL, WHOLE, NOTHING, np.ones(8, np.float32))
 
 
 def test_wordings_not_read_follow_from_those_read():
@@ -24,6 +25,6 @@ def test_others_are_read_or_follow_and_never_the_entity_itself():
 
 
 def test_a_relation_of_one_name_implies_nothing_for_it():
-    alone = Manner(("a",), 2, CANONICAL[:1], WHOLE[:1], np.ones(8, np.float32))
+    alone = Manner(("a",), 2, CANONICAL[:1], WHOLE[:1], NOTHING, np.ones(8, np.float32))
     assert not len(alone.implied("A", WHOLE[0, :2]))
     assert [len(part) for part in alone.others("a")] == [0]
