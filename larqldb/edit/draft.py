@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LOW, HIGH = 0.5, 0.6  # of the step
+LOW, HIGH = 0.55, 0.65  # of the step
+SURE = 0.75  # of it, where the canonical wording is
 RIDGE = 0.1  # of directions
 STEEPNESS = 60.0  # β
 NORMED = 4.0  # lengths of what is written
@@ -131,9 +132,9 @@ class Draft:
             siblings += [*self._manner.others(entity)[1:], near, self._manner.reworded(near)]
             implied = self._manner.implied(entity, wanted)
         ridge = RIDGE if self._ridge is None else self._ridge
-        self.directions[step] = separating(
-            [wanted, wanted, implied], [*siblings, beside, background.keys(model, layer)], ridge
-        )
+        found = separating([wanted, wanted, implied], [*siblings, beside, background.keys(model, layer)], ridge)
+        reached = float(wanted[0] @ found) / (SURE * float(wanted[0] @ background.bias(model, layer)))
+        self.directions[step] = found / np.float32(np.clip(reached, 0.5, 1))  # the canonical wording is to open it
 
     def siblings(self, step: int) -> Floats:
         """FFN inputs where others are asked, with the target begun: float32 [n, hidden]."""

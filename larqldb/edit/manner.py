@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 THOROUGH = 6  # names that all wordings are read for
-ANSWERS = 32  # others whose answers are looked at
-ANSWER = 5  # tokens of each
+ANSWERS = 64  # others whose answers are looked at
+ANSWER = 8  # tokens of each
 RIDGE = 3e-2  # of the mean variance of a coordinate
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
 
