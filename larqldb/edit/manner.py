@@ -4,6 +4,9 @@ What a layer sees where an answer is due is, near enough, something of the entit
 other wordings would look like for an entity is known without reading them: what was read, and how those wordings differ
 for other entities, on the mean. That is what makes an edit answer to wordings never seen (SmolLM2, 18 facts of three
 relations: the gates open on 71 to 91 % of them, on 39 % without), and what keeps it from siblings in such wordings.
+
+Others' answers are looked at as far as they go: behind "In Nigeria, people speak a" a language is due once more, and
+half of the neighbours that changed did so there.
 """
 
 from __future__ import annotations

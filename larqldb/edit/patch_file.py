@@ -33,6 +33,7 @@ from safetensors.numpy import load, save
 from larqldb.errors import BadPatch, OutputExists, OutputFailed, PatchNotFound
 from larqldb.storage.edits import Operation
 from larqldb.storage.new_file import replace_file
+from larqldb.storage.outputs import check_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,8 +69,9 @@ class PatchFile:
 def write(path: Path, patch: PatchFile) -> int:
     """Write a patch as a whole or not at all, over an earlier file of the same patch; gives the file's bytes.
 
-    Raises OutputExists where something else has the name, OutputFailed where writing fails.
+    Raises OutputExists where something else has the name, NoFolder, OutputFailed where writing fails.
     """
+    check_folder(path)
     if path.exists() and not _holds(path, patch.patch):
         raise OutputExists(path=path)
     tensors = {

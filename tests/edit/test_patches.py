@@ -157,6 +157,13 @@ def test_saving_again_replaces_the_same_patch_only(conn, saved, tmp_path):
         conn.execute(f"SAVE PATCH '{tmp_path / 'nowhere' / 'a.vlp'}'")
 
 
+def test_a_folder_that_is_not_there(conn, tmp_path):
+    conn.execute(f'BEGIN PATCH "{tmp_path / "missing" / "a.vlp"}"')
+    conn.execute("DELETE FROM EDGES WHERE layer = 0 AND feature = 1")
+    with pytest.raises(larqldb.OperationalError, match="there is no folder .*missing. Make it first"):
+        conn.execute("SAVE PATCH")
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100, 0.5, 0.999])
 def test_a_file_cut_short(other, saved, keep):
     data = saved.read_bytes()
