@@ -32,6 +32,7 @@ BEGINNINGS = tuple(_WORDS.split())
 TOKENS = 40  # of a text
 QUESTIONS = 8  # of a relation
 SEED = 0
+RIDGE = np.float32(6e-2)  # of the mean variance of a coordinate
 
 
 def texts(model: Model) -> list[list[int]]:
@@ -64,6 +65,24 @@ def moment(model: Model, layer: int) -> Floats:
         return np.asarray(seen.T @ seen / len(seen), np.float32)
 
     return np.asarray(model.once(("moment", layer), make))
+
+
+def apart(model: Model, layer: int, wanted: Floats, weight: Floats) -> Floats:
+    """The direction near 1 on ``wanted`` [n, hidden] and near 0 on the background, by least squares: [hidden].
+
+    ``weight`` [n] sums to 1, as much as all the background has.
+    """
+
+    def make() -> Floats:
+        seen = moment(model, layer)
+        return np.linalg.inv(seen + RIDGE * np.trace(seen) / len(seen) * np.eye(len(seen), dtype=np.float32))
+
+    inverse = np.asarray(model.once(("moment inverse", layer), make))
+    root = np.sqrt(weight)
+    rows = wanted * root[:, None]
+    spread = rows @ inverse
+    found = spread.T @ np.linalg.solve(spread @ rows.T + np.eye(len(rows), dtype=np.float32), root)
+    return np.asarray(found, np.float32)
 
 
 def _tell() -> None:

@@ -8,7 +8,7 @@ features turn it into a step
 
 that is 0 up to ``low``, 1 from ``high`` on and straight between, so that wordings never seen get the whole push or
 next to none, and other texts none at all. The thresholds come from a direction b with b·x near 1 for every x. It is
-multiplied by how much x asks for the relation at all (``manner``), which text that asks for nothing does not. What is
+multiplied by how much x asks for the relation at all (``manner``), or looks like the target begun. What is
 pushed is the token's own direction in the head, whitened by how the tokens' directions spread, so that no other token
 rises with it.
 """
@@ -80,6 +80,7 @@ class Draft:
         self.seen: list[Seen] = []
         self.directions: dict[int, Floats] = {}
         self._towards: dict[int, Floats] = {}
+        self._begins: dict[int, Floats] = {}
 
     @property
     def negatives(self) -> list[tuple[int, ...]]:
@@ -163,12 +164,22 @@ class Draft:
         found[0] = True
         return np.asarray(found, np.bool_)
 
+    def _asks(self, step: int) -> Floats:
+        """The direction near 1 where the relation is asked for, or the target has begun, near 0 on other text."""
+        if not step:
+            return self._manner.asks
+        if step not in self._begins:
+            wanted = self.keys(step)
+            weight = np.full(len(wanted), 1 / len(wanted), np.float32)
+            self._begins[step] = background.apart(self.model, self.layer, wanted, weight)
+        return self._begins[step]
+
     def features(self, step: int, push: float) -> list[AddedFeature]:
         """The features that push to a step's token by so much."""
         model, layer = self.model, self.layer
         g, b, down = self.directions[step], background.bias(model, layer), self.push_direction(self.tokens[step])
         down = down * np.float32(push / (STEEPNESS * (HIGH - LOW)))
-        up = (b if step else self._manner.asks) if model.network.gated else None
+        up = self._asks(step) if model.network.gated else None
         rising = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(LOW) * b), up, down)
         levelling = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(HIGH) * b), up, -down)
         return [rising, levelling]

@@ -26,7 +26,8 @@ TOGETHER = 32  # texts of a run
 AFTERWARDS = 5  # tokens after an answer, in which it must end
 LONGEST = 12  # tokens of other answers
 BEGINNING = ' "“«*(['  # may stand before an answer
-MEMORY = 256 << 20  # bytes of log-probabilities that are kept
+MEMORY = 256 << 20  # bytes of log-probabilities that are kept, if of no more texts than
+MOST_TEXTS = 16
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,11 @@ class Network:
         return kept
 
     def log_probabilities(self, texts: Sequence[str]) -> list[Floats]:
-        """Of the token after each token of texts but the first, or some of them, as memory allows: [n, vocab] each."""
-        room = max(1, MEMORY // (4 * self.runner.network.vocab * len(texts)))
+        """Of the token after each token of texts but the first, or some of them, as memory allows: [n, vocab] each.
+
+        Which, is the same whatever other texts are asked about.
+        """
+        room = max(1, MEMORY // (4 * self.runner.network.vocab * MOST_TEXTS))
         found = []
         for text in texts:
             ids = self.tokenizer.encode(text)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 THOROUGH = 6  # names that all wordings are read for
 ANSWERS = 64  # others whose answers are looked at
 ANSWER = 8  # tokens of each
-RIDGE = 3e-2  # of the mean variance of a coordinate
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
 
 
@@ -136,12 +135,10 @@ def _kept(model: Model, name: str, of: object, make: Callable[[], Floats]) -> Fl
 
 
 def _asks(model: Model, layer: int, canonical: Floats, whole: Floats) -> Floats:
-    """Least squares, 1 where the relation is asked for, 0 on the background."""
+    """The direction near 1 where the relation is asked for, near 0 on the background."""
     wanted = np.concatenate([canonical, whole.reshape(-1, canonical.shape[1])])
     if not len(wanted):
         return background.bias(model, layer)
     parts = [len(canonical), len(wanted) - len(canonical)]
     weight = np.repeat(np.array([1 - OWN, OWN]) / np.maximum(parts, 1), parts).astype(np.float32)
-    moment, goal = background.moment(model, layer) + (wanted * weight[:, None]).T @ wanted, weight @ wanted
-    ridge = RIDGE * np.trace(moment) / len(moment) * np.eye(len(moment), dtype=np.float32)
-    return np.asarray(np.linalg.solve(moment + ridge, goal), np.float32)
+    return background.apart(model, layer, wanted, weight)

@@ -91,8 +91,9 @@ Runs = Iterator[tuple[str, Result, Tally]]
 
 def insert(path: Path, given: argparse.Namespace) -> Runs:
     """larqldb's own INSERT."""
-    drawn = evaluate_facts.builtin(SEQUENTIAL + SEQUENTIAL // 8, 0)
-    yield from _inserted("INSERT", path, (given.single, BATCHES, SEQUENTIAL), drawn)
+    most = max(given.single, given.sequential, *given.sizes)
+    drawn = evaluate_facts.builtin(most + most // 8, 0)
+    yield from _inserted("INSERT", path, (given.single, given.sizes, given.sequential), drawn)
 
 
 def by_key(path: Path, given: argparse.Namespace) -> Runs:
@@ -105,7 +106,7 @@ def pararel(path: Path, given: argparse.Namespace) -> Runs:
     """INSERT on entities and with wordings that are not larqldb's own."""
     if DATA.exists():
         facts, ways = held_out()
-        yield from _inserted("INSERT, ParaRel and LRE", path, (HELD_OUT, (), 0), facts, wordings=ways)
+        yield from _inserted("INSERT, ParaRel and LRE", path, (given.held_out, (), 0), facts, wordings=ways)
 
 
 def _inserted(name: str, path: Path, sizes: tuple[int, Sequence[int], int], *facts: Any, **settings: Any) -> Runs:
@@ -210,6 +211,8 @@ def main() -> None:
     parser.add_argument("--part", dest="parts", choices=PARTS, action="append")
     parser.add_argument("--single", type=int, default=SINGLE)
     parser.add_argument("--beside", type=int, default=BESIDE)
+    parser.add_argument("--sequential", type=int, default=SEQUENTIAL)
+    parser.add_argument("--held-out", type=int, default=HELD_OUT)
     parser.add_argument("--size", dest="sizes", type=int, action="append")
     given = parser.parse_args()
     given.sizes = given.sizes or BATCHES
