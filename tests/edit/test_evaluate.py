@@ -149,6 +149,16 @@ def test_a_network_that_did_not_change_keeps_all_answers(conn):
     assert (moved.mean, moved.most) == (0, 0)
 
 
+def test_places_of_a_text_are_the_same_among_others(conn, monkeypatch):
+    session = conn.session
+    network = Network(session.runner, session.tokenizer, session.end_of_text)
+    monkeypatch.setattr("larqldb.edit.evaluate_network.MEMORY", 4 * session.network.vocab * 16 * 4)
+    texts = ["The capital of France is Paris, and that of Italy is Rome.", "Mozart was in Salzburg."]
+    alone, together = network.log_probabilities(texts[:1]), network.log_probabilities(texts)
+    np.testing.assert_array_equal(alone[0], together[0])
+    assert len(alone[0]) <= 4 < len(session.tokenizer.encode(texts[0])) - 1
+
+
 def test_answers_are_the_likeliest_tokens_in_turn(conn):
     session = conn.session
     prompts = ["The capital of France is", "Mozart"]

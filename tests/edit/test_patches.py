@@ -160,7 +160,7 @@ def test_saving_again_replaces_the_same_patch_only(conn, saved, tmp_path):
 def test_a_folder_that_is_not_there(conn, tmp_path):
     conn.execute(f'BEGIN PATCH "{tmp_path / "missing" / "a.vlp"}"')
     conn.execute("DELETE FROM EDGES WHERE layer = 0 AND feature = 1")
-    with pytest.raises(larqldb.OperationalError, match="there is no folder .*missing. Make it first"):
+    with pytest.raises(larqldb.OperationalError, match=r"there is no folder .*missing\. Make it first"):
         conn.execute("SAVE PATCH")
 
 
