@@ -57,8 +57,9 @@ STRANGERS = (
 OTHERS = frozenset({"capital", "language", "currency", "continent", "occupation", "nationality"})
 ASIDE = ("{entity}", "{entity} is", "I read about {entity} and", "My friend told me about {entity}. She said")
 READ = 6  # wordings that a fact is read in
+REPHRASED = 12  # more of which only the end is looked at
 PLAIN = 2  # of them with the relation's name, whatever others there are
-MOST_WORDINGS = 28  # others that are looked at
+MOST_WORDINGS = 28  # of a relation, beside those
 SIBLINGS = 128  # other entities whose answers must stay when a fact is composed
 NEIGHBOURS = 16  # other entities, those last in order, that tell whether they did
 ALIKE = 2  # names that a name's words are exchanged with
@@ -70,29 +71,38 @@ OTHER_RELATIONS = 5  # that the entity is asked for, too
 class Relation:
     """How a relation is asked for, whoever it is asked of.
 
-    ``templates`` are the wordings that a fact is read in, the canonical one first, ``more`` further ones; ``names``
-    other entities whose answers must stay, ``neighbours`` some that are not among them. ``is_default`` says that the
-    relation has no wordings and ``DEFAULTS`` stand in.
+    ``templates`` are the wordings that a fact is read in, the canonical one first, ``rephrased`` those that it is only
+    told from others in, and ``more`` such as are not read of it; ``names`` other entities whose answers must stay,
+    ``neighbours`` some that are not among them. ``is_default`` says that the relation has no wordings and ``DEFAULTS``
+    stand in.
     """
 
     templates: tuple[str, ...]
+    rephrased: tuple[str, ...]
     more: tuple[str, ...]
     names: tuple[str, ...]
     neighbours: tuple[str, ...]
     is_default: bool
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """All wordings, those first that are read of a fact."""
+        return (*self.templates, *self.rephrased, *self.more)
 
 
 @dataclass(frozen=True)
 class Asking:
     """Prompts about a ``relation``: ``prompts`` of the entity itself, the canonical one first, and of others.
 
-    ``neighbours`` ask the same of others, ``near`` of names that are much like the entity's or had facts inserted;
-    ``beside`` ask other things of the entity.
+    ``rephrased`` ask the entity in further wordings; ``neighbours`` ask the same of others, ``near`` of names that are
+    much like the entity's, ``earlier`` of those that had facts inserted; ``beside`` ask other things of the entity.
     """
 
     prompts: tuple[str, ...]
+    rephrased: tuple[str, ...]
     neighbours: tuple[str, ...]
     near: tuple[str, ...]
+    earlier: tuple[str, ...]
     beside: tuple[str, ...]
     relation: Relation
 
@@ -122,13 +132,17 @@ class Askings:
             self._known[relation] = self._relation(relation)
         how = self._known[relation]
         canonical = how.templates[0]
-        near = [*alike(entity, how.names), *self._before(relation)]
-        near = [prompt(canonical, name) for name in near if _name(name) != _name(entity)]
+        near, earlier = (
+            tuple(prompt(canonical, name) for name in names if _name(name) != _name(entity))
+            for names in (alike(entity, how.names), self._before(relation))
+        )
         beside = [prompt(template, entity) for template in (*ASIDE, *_other_questions(relation))]
         return Asking(
             tuple(prompt(template, entity) for template in how.templates),
+            tuple(prompt(template, entity) for template in how.rephrased),
             tuple(prompt(canonical, name) for name in how.neighbours if _name(name) != _name(entity)),
-            tuple(dict.fromkeys(near)),
+            near,
+            earlier,
             tuple(beside),
             how,
         )
@@ -151,7 +165,8 @@ class Askings:
         names = sorted(known, key=_shuffled)
         held_out = min(NEIGHBOURS, len(names) // 3)
         asked, kept = names[: len(names) - held_out][:SIBLINGS], names[len(names) - held_out :]
-        return Relation(tuple(read), tuple(more), tuple(asked), tuple(kept), not templates)
+        rephrased, more = more[:REPHRASED], more[REPHRASED:]
+        return Relation(tuple(read), tuple(rephrased), tuple(more), tuple(asked), tuple(kept), not templates)
 
     def _before(self, relation: str) -> list[str]:
         """Entities of the latest facts inserted for a relation."""

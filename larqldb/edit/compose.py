@@ -113,7 +113,7 @@ def _drafts(model: Model, tasks: Sequence[Task]) -> Iterator[list[Draft]]:
             for layer in {draft.layer for draft in some}:
                 here = [draft for draft in some if draft.layer == layer]
                 whole = [ids for draft in here for ids in draft.wordings]
-                model.read(layer, whole, [ids for draft in here for ids in draft.negatives])
+                model.read(layer, whole, [ids for draft in here for ids in draft.ends])
             for draft in some:
                 draft.read()
             drafts += some

@@ -38,14 +38,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LOW, HIGH = 0.55, 0.65  # of the step
-SURE = 0.75  # of it, where the canonical wording is
-RIDGE = 0.1  # of directions
+LOW, HIGH = 0.65, 0.75  # of the step
+SURE = 0.85  # of it, where the canonical wording is
+RIDGE = 0.05  # of directions
+WANTED, IMPLIED, OTHERS, TEXT, NEAR = 2.0, 1.0, 3.0, 10.0, 0.15  # what groups of vectors count
+FIRM = np.float32(0.5)  # of a push, whether the relation is asked for or not
 STEEPNESS = 60.0  # β
 NORMED = 4.0  # lengths of what is written
 AFTER = ". It"  # stands for what follows an answer
 CONTINUED = 2  # wordings after whose answer the text goes on
-ALIKE = 8  # tokens that the last of a name is exchanged with
+ALIKE = 4  # tokens that the last of a name is exchanged with
 MOST_ALIKE = 128  # … that are looked at
 BEGUN = 4  # siblings that are asked with a target begun
 
@@ -71,6 +73,8 @@ class Draft:
         self._manner = manner(model, how.relation, layer)
         names = [name for name in how.relation.names if name.casefold() != fact.entity.casefold()]
         self._siblings = [tuple(encode(prompt(how.relation.templates[0], name))) for name in names[:BEGUN]]
+        self._rephrased = [tuple(encode(text)) for text in how.rephrased]
+        self._earlier = [tuple(encode(text)) for text in how.earlier]
         self._near = [*(tuple(encode(text)) for text in how.near), *self._confusable(how.relation.templates[0])]
         self._beside = [tuple(encode(text)) for text in how.beside]
         after = tuple(encode(AFTER, special=False))
@@ -83,9 +87,9 @@ class Draft:
         self._begins: dict[int, Floats] = {}
 
     @property
-    def negatives(self) -> list[tuple[int, ...]]:
-        """Texts at whose ends it must not answer."""
-        return [*self._near, *self._beside, *self._begun()]
+    def ends(self) -> list[tuple[int, ...]]:
+        """Texts of which only the end is looked at: further wordings, and such at whose end it must not answer."""
+        return [*self._rephrased, *self._near, *self._earlier, *self._beside, *self._begun()]
 
     def _confusable(self, template: str) -> list[tuple[int, ...]]:
         """The canonical wording with other tokens in the place of the entity's last, those most like it in the head."""
@@ -125,15 +129,18 @@ class Draft:
         """Find what tells this fact's wordings at a step from everything else and ``others``."""
         model, layer, entity = self.model, self.layer, self.fact.entity
         wanted = self.keys(step)
-        near = model.keys(layer, self._near)
         beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step)])
         siblings = [self.siblings(step), self._manner.begun, *([np.concatenate(others)] if others else [])]
-        implied = wanted[:0]
+        implied = near = wanted[:0]
         if not step:
-            siblings += [*self._manner.others(entity)[1:], near, self._manner.reworded(near)]
-            implied = self._manner.implied(entity, wanted)
+            wanted = np.concatenate([wanted, model.keys(layer, self._rephrased)])
+            implied, near = self._manner.implied(entity, wanted), model.keys(layer, self._near)
+            earlier = model.keys(layer, self._earlier)
+            siblings += [*self._manner.others(entity)[1:], np.concatenate([earlier, self._manner.reworded(earlier)])]
         ridge = RIDGE if self._ridge is None else self._ridge
-        found = separating([wanted, wanted, implied], [*siblings, beside, background.keys(model, layer)], ridge)
+        away = [(OTHERS, group) for group in (*siblings, beside)]
+        away += [(TEXT, background.keys(model, layer)), (NEAR, near)]
+        found = separating([(WANTED, wanted), (IMPLIED, implied)], away, ridge)
         reached = float(wanted[0] @ found) / (SURE * float(wanted[0] @ background.bias(model, layer)))
         self.directions[step] = found / np.float32(np.clip(reached, 0.5, 1))  # the canonical wording is to open it
 
@@ -167,7 +174,7 @@ class Draft:
     def _asks(self, step: int) -> Floats:
         """The direction near 1 where the relation is asked for, or the target has begun, near 0 on other text."""
         if not step:
-            return self._manner.asks
+            return FIRM * background.bias(self.model, self.layer) + (1 - FIRM) * self._manner.asks
         if step not in self._begins:
             wanted = self.keys(step)
             weight = np.full(len(wanted), 1 / len(wanted), np.float32)

@@ -114,7 +114,7 @@ def trials(db: apsw.Connection, facts: Sequence[Stated], known: Mapping[str, Wor
 
 def _untold(templates: Sequence[str], relation: Relation) -> list[str]:
     """Those wordings that INSERT does not use."""
-    told = {key(template) for template in (*relation.templates, *relation.more)}
+    told = {key(template) for template in relation.wordings}
     return [template for template in templates if key(template) not in told]
 
 

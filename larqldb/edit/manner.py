@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-THOROUGH = 6  # names that all wordings are read for
+THOROUGH = 16  # names that all wordings are read for
 ANSWERS = 64  # others whose answers are looked at
 ANSWER = 8  # tokens of each
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
@@ -86,19 +86,19 @@ def manner(model: Model, relation: Relation, layer: int) -> Manner:
 
 def _manner(model: Model, relation: Relation, layer: int) -> Manner:
     thorough = relation.names[:THOROUGH]
-    templates = [*relation.templates, *relation.more]
+    templates = relation.wordings
     texts = [prompt(relation.templates[0], name) for name in relation.names]
     texts += [prompt(template, name) for name in thorough for template in templates]
     keys = _ends(model, layer, texts)
     canonical = keys[: len(relation.names)]
     whole = keys[len(relation.names) :].reshape(len(thorough), len(templates), -1)
     begun, asks = _begun(model, relation, layer), _asks(model, layer, canonical, whole)
-    return Manner(relation.names, len(relation.templates), canonical, whole, begun, asks)
+    return Manner(relation.names, len(relation.templates) + len(relation.rephrased), canonical, whole, begun, asks)
 
 
 def _begun(model: Model, relation: Relation, layer: int) -> Floats:
     """What the layer sees where others' answers, as the model gives them, have begun."""
-    templates = [*relation.templates, *relation.more]
+    templates = relation.wordings
     prompts = [
         model.tokenizer.encode(prompt(template, name)) for name, template in zip(relation.names, cycle(templates))
     ][:ANSWERS]

@@ -11,27 +11,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+    Group = tuple[float, Floats]
 
 ROUNDS = 16
 MORE = 192  # vectors that a round takes in at most, those furthest above 0
 NOTHING = 0.01  # as far above 0 as a vector may come out that is not taken in
 
 
-def separating(wanted: Sequence[Floats], others: Sequence[Floats], ridge: float) -> Floats:
-    """The direction g [hidden] with g·x near 1 for all ``wanted`` [n, hidden], 0 or below for all ``others``.
+def separating(wanted: Sequence[Group], others: Sequence[Group], ridge: float) -> Floats:
+    """The direction g [hidden] with g·x near 1 for all ``wanted``, 0 or below for all ``others``.
 
-    Least squares over the wanted ones and those above 0 alone, by Newton's method; each group counts by 1, however
-    many vectors are in it, and ``ridge``, in mean variances of a coordinate, by its square. Only vectors that are hard
+    A group is a weight and vectors [n, hidden] that share it. Least squares over the wanted ones and those above 0
+    alone, by Newton's method; ``ridge``, in mean variances of a coordinate, counts by its square. Only vectors that are hard
     to tell apart shape the direction, which is what tells apart vectors not among them: on prompts of SmolLM2's layer
     24 with unseen wordings 87 of 100 came out above every one of 4,000 others, against 45 to 77 by least squares over
     all of them. So few do that the normal equations are solved for their multipliers, one for each vector.
     Keerthi and DeCoste, A modified finite Newton method for fast solution of large scale linear SVMs, 2005.
     """
-    count = sum(map(len, wanted))
-    groups = [group for group in (*wanted, *others) if len(group)]
-    x = np.concatenate(groups).astype(np.float32)
-    weight = np.repeat([1 / len(group) for group in groups], [*map(len, groups)])
-    ridge *= sum(np.einsum("ij,ij->", group, group) / len(group) for group in groups)
+    count = sum(len(vectors) for _, vectors in wanted)
+    groups = [group for group in (*wanted, *others) if len(group[1])]
+    x = np.concatenate([vectors for _, vectors in groups]).astype(np.float32)
+    weight = np.concatenate([np.full(len(vectors), share / len(vectors)) for share, vectors in groups])
+    ridge *= float(weight @ np.einsum("ij,ij->i", x, x))
     inverse = (ridge / x.shape[1] / weight).astype(np.float32)
     active = np.arange(count)
     direction = np.zeros(x.shape[1], np.float32)

@@ -32,6 +32,7 @@ def test_the_file_stays_as_it_is(larqldb, tiny_vindex, facts, tmp_path):
     found = json.loads(whole.read_text())
     assert found["results"][0]["details"][0].items() >= {"entity": "Atlantis", "target": "Rome"}.items()
     assert found["first_edit_seconds"] > 0
+    assert isinstance(found["first_of_relation_seconds"], list)
 
 
 def test_built_in_facts_by_key(larqldb, tiny_vindex):

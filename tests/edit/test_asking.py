@@ -64,6 +64,6 @@ def test_a_relation_that_nothing_is_known_of(askings):
     assert how.relation.names
 
 
-def test_facts_inserted_before_are_near(conn):
+def test_facts_inserted_before_are_known(conn):
     conn.execute("INSERT INTO EDGES (entity, relation, target) VALUES ('Gondor', 'capital', 'Paris')")
-    assert "The capital of Gondor is" in Askings(conn.session.db).of("Atlantis", "capital").near
+    assert "The capital of Gondor is" in Askings(conn.session.db).of("Atlantis", "capital").earlier

@@ -21,13 +21,16 @@ OTHERS = ["France", "Germany", "Italy", "Japan", "New York"]
 PROMPTS = [template.format(FACT.entity) for template in TEMPLATES]
 SIBLINGS = [template.format(other) for template in TEMPLATES for other in OTHERS]
 TEMPLATES_OF = tuple(template.replace("{}", "{entity}") for template in TEMPLATES)
-RELATION = Relation(TEMPLATES_OF, ("{entity} has its capital,",), tuple(OTHERS), (), False)
+REPHRASED = "{entity} is ruled from"
+RELATION = Relation(TEMPLATES_OF, (REPHRASED,), ("{entity} has its capital,",), tuple(OTHERS), (), False)
 
 
 def asked(entity=FACT.entity):
     """How an entity is asked for a relation."""
     prompts = tuple(template.format(entity) for template in TEMPLATES)
-    return Asking(prompts, (), ("The capital of New Atlantis is",), ("Atlantis is",), RELATION)
+    rephrased = (REPHRASED.replace("{entity}", entity),)
+    near, earlier = ("The capital of New Atlantis is",), ("The capital of Gondor is",)
+    return Asking(prompts, rephrased, (), near, earlier, ("Atlantis is",), RELATION)
 
 
 def task(fact=FACT, **settings):
@@ -103,7 +106,7 @@ def test_a_row_is_looked_up_for_the_wordings_and_not_for_siblings(model):
 def test_rows_where_others_answers_go_on_are_those_of_the_texts(model):
     """What the model answers to others is gone on with greedily; the layer is looked at behind each answered token."""
     rows = manner(model, RELATION, model.layer).begun
-    wordings = [*RELATION.templates, *RELATION.more]
+    wordings = RELATION.wordings
     texts = [model.tokenizer.encode(wordings[number].format(entity=name)) for number, name in enumerate(OTHERS[:4])]
     watching = model.runner.changed(lambda _: None, {}, expose=[f"layers.{model.layer}.ffn_input"])
     for step in range(ANSWER):
@@ -120,7 +123,7 @@ def test_names_that_end_in_a_like_token_are_told_apart(model):
     place = len(model.tokenizer.encode("The capital of Atlantis")) - 1
     exchanged = [(*prompt[:place], token, *prompt[place + 1 :]) for token in confusable(model, prompt[place])]
     assert prompt not in exchanged
-    assert set(exchanged) <= set(draft.negatives)
+    assert set(exchanged) <= set(draft.ends)
 
 
 @pytest.mark.parametrize("token", [3, 40, 77])

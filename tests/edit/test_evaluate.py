@@ -185,7 +185,7 @@ def test_an_answer_that_changed_is_noticed(conn):
 def test_an_evaluation_leaves_nothing_behind(conn):
     evaluation = Evaluation(conn, FACTS)
     logits = conn.session.runner.logits([5, 6, 7])
-    assert evaluation.prepare() > 0
+    assert len(evaluation.prepare()) == len({trial.fact.relation for trial in evaluation.trials})
     runs = [result for result, _ in evaluation.run(2, (3, 1000), 4)]
     assert [result.run for result in runs] == ["single", "3 together", "4 one after the other"]
     assert [result.facts for result in runs] == [2, 3, 4]

@@ -15,7 +15,7 @@ def clouds():
 
 def test_wanted_vectors_come_out_near_one_and_all_others_below_them(clouds):
     wanted, others = clouds
-    direction = separating([wanted[:4], wanted[4:]], [others[:200], others[200:]], 0.01)
+    direction = separating([(1, wanted[:4]), (1, wanted[4:])], [(1, others[:200]), (1, others[200:])], 0.01)
     assert np.all(np.abs(wanted @ direction - 1) < 0.4)
     assert (others @ direction).max() < (wanted @ direction).min()
     assert direction.dtype == np.float32
@@ -24,9 +24,15 @@ def test_wanted_vectors_come_out_near_one_and_all_others_below_them(clouds):
 def test_an_empty_group_of_others_changes_nothing(clouds):
     wanted, others = clouds
     nothing = np.empty((0, 24), np.float32)
-    np.testing.assert_allclose(
-        separating([wanted, nothing], [others, nothing], 0.1), separating([wanted], [others], 0.1), atol=1e-5
-    )
+    found = separating([(1, wanted), (2, nothing)], [(1, others), (0.5, nothing)], 0.1)
+    np.testing.assert_allclose(found, separating([(1, wanted)], [(1, others)], 0.1), atol=1e-5)
+
+
+def test_a_group_counts_by_its_weight_as_if_it_were_there_so_often(clouds):
+    wanted, others = clouds
+    found = separating([(2, wanted)], [(1, others[:200]), (3, others[200:])], 0.1)
+    again = separating([(1, wanted)] * 2, [(1, others[:200])] + [(1, others[200:])] * 3, 0.1)
+    np.testing.assert_allclose(found, again, atol=1e-4)
 
 
 def test_the_constant_direction_is_one_where_vectors_have_something_in_common(clouds):

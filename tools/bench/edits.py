@@ -52,7 +52,7 @@ LAYER, WEIGHT = 9, 150.0  # of ROME and of MEMIT's last; λ
 REFERENCE_LAYER = 0.8  # of the layers: larqldb's own
 
 
-def held_out() -> tuple[list[Stated], dict[str, Wordings]]:
+def held_out(count: int) -> tuple[list[Stated], dict[str, Wordings]]:
     """Counterfactual facts about ParaRel's entities, and wordings: the packs' for INSERT, ParaRel's and LRE's else."""
     ways: dict[str, Wordings] = {}
     for relation in {**PARAREL, **LRE}:
@@ -80,7 +80,7 @@ def held_out() -> tuple[list[Stated], dict[str, Wordings]]:
         right: dict[str, set[str]] = {}
         for entity, target in rows:
             right.setdefault(entity, set()).add(target)
-        new = [entity for entity in right if key(entity) not in known][: HELD_OUT // len(PARAREL)]
+        new = [entity for entity in right if key(entity) not in known][: -(-count // len(PARAREL))]
         targets = sorted({target for _, target in rows})
         facts.append([Stated(e, relation, rng.choice([t for t in targets if t not in right[e]])) for e in new])
     return [fact for several in zip(*facts, strict=True) for fact in several], ways
@@ -105,8 +105,8 @@ def by_key(path: Path, given: argparse.Namespace) -> Runs:
 def pararel(path: Path, given: argparse.Namespace) -> Runs:
     """INSERT on entities and with wordings that are not larqldb's own."""
     if DATA.exists():
-        facts, ways = held_out()
-        yield from _inserted("INSERT, ParaRel and LRE", path, (given.held_out, (), 0), facts, wordings=ways)
+        facts, ways = held_out(max(given.held_out, *given.sizes))
+        yield from _inserted("INSERT, ParaRel and LRE", path, (given.held_out, given.sizes, 0), facts, wordings=ways)
 
 
 def _inserted(name: str, path: Path, sizes: tuple[int, Sequence[int], int], *facts: Any, **settings: Any) -> Runs:
