@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     Ids = tuple[int, ...]
 
 MOST_KNOWN = 256  # texts
+SAME = 1e-4  # of a residual's length: less moved no probability of SmolLM2 by more than 0.0006 (416 texts)
 
 
 class Effects:
     """Reads what a network answers.
 
     Networks are read from a layer on, that where an edit is made: what it sees of a text is known from before, and
-    where it leaves the same behind as it did last time, so is what comes out.
+    where it leaves the same behind as it did when that was read, so is what comes out. At a text's first token, whose
+    residual is a thousand times as long as others, nearly every edit changes the last digits.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -91,7 +93,7 @@ class Effects:
         changed = [
             number
             for number, (ids, one) in enumerate(zip(asked, seen, strict=True))
-            if ids not in known or not np.array_equal(known[ids][0], one.residual)
+            if ids not in known or _moved(known[ids][0], one.residual) > SAME
         ]
         if changed or asked not in self._together:
             found = self._logs(model, layer, [asked[i] for i in changed], [places[i] for i in changed])
@@ -114,8 +116,10 @@ class Effects:
 
     def _logs(self, model: Model, layer: int, texts: Sequence[Sequence[int]], places: Sequence[range]) -> list[Floats]:
         """Log-probabilities of what follows some places of texts: float32 [places, vocab] for each."""
-        final = _final(model, layer, texts, places)
-        return [log_probabilities(model.base.head(part)).astype(np.float32) for part in final]
+        if not texts:
+            return []
+        logits = model.base.head(np.concatenate(_final(model, layer, texts, places)))
+        return np.split(log_probabilities(logits).astype(np.float32), np.cumsum([*map(len, places)])[:-1])
 
 
 def _final(model: Model, layer: int, texts: Sequence[Sequence[int]], places: Sequence[range]) -> list[Floats]:
@@ -132,6 +136,11 @@ def _final(model: Model, layer: int, texts: Sequence[Sequence[int]], places: Seq
             (number, end[path[list(places[number])]]) for number, path in zip(chosen, forest.paths, strict=True)
         )
     return [found[number] for number in range(len(texts))]
+
+
+def _moved(before: Floats, after: Floats) -> float:
+    """How far residuals [positions, hidden] are from what they were, of their length: the most of all positions."""
+    return float((np.linalg.norm(after - before, axis=1) / np.linalg.norm(before, axis=1)).max())
 
 
 def _vectors(edits: Edits) -> Iterator[Floats]:

@@ -106,5 +106,6 @@ def divergence(before: Reading, after: Reading) -> float | None:
     """KL(before ‖ after) on unrelated text in nats, the mean over its positions."""
     if before.unrelated is None or after.unrelated is None:
         return None
-    true = before.unrelated.astype(np.float64)
-    return max(0.0, float(np.mean(np.sum(np.exp(true) * (true - after.unrelated), axis=1))))
+    changed = np.any(before.unrelated != after.unrelated, axis=1)
+    true = before.unrelated[changed].astype(np.float64)
+    return max(0.0, float(np.sum(np.exp(true) * (true - after.unrelated[changed]))) / len(changed))
