@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from larqldb.edit.forest import Forest, together
-from larqldb.edit.measuring import KEPT_BYTES, UNRELATED, Reading, chances, target_ids
+from larqldb.edit.measuring import KEPT_BYTES, UNRELATED, Reading, answered, chances, target_ids
 from larqldb.model.observe import log_probabilities
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class Effects:
         """
         layer = model.layer if layer is None else layer
         encode = self._tokenizer.encode
-        texts: list[Sequence[int]] = []
-        counts: list[int] = []
+        texts: list[Ids] = []
+        places: list[range] = []
         for how, target in asked:
             wanted = target_ids(self._tokenizer, target)
             prompts = [encode(text) for text in (how.prompts if others else how.prompts[:1])]
-            texts += [[*ids, *wanted] for ids in prompts]
-            counts += [len(wanted)] * len(prompts)
-        found = iter(self._ends_of(model, layer, texts, counts))
+            texts += answered(self._tokenizer, prompts, wanted)
+            places += [range(len(ids) - 1, len(ids) - 1 + len(wanted)) for ids in prompts]
+        found = iter(self._answers(model, layer, texts, places))
         readings = []
         for how, _ in asked:
             each = [next(found) for _ in (how.prompts if others else how.prompts[:1])]
@@ -102,16 +102,15 @@ class Effects:
             self._together[asked] = np.concatenate([nothing, *(known[ids][1] for ids in asked)])
         return self._together[asked]
 
-    def _ends_of(
-        self, model: Model, layer: int, texts: Sequence[Sequence[int]], counts: Sequence[int]
+    def _answers(
+        self, model: Model, layer: int, texts: Sequence[Ids], places: Sequence[range]
     ) -> list[tuple[Floats, NDArray[np.bool_]]]:
-        """Of the last tokens of each text, so many: probabilities, and whether they are the likeliest."""
+        """Of the tokens behind some places of each text: probabilities, and whether they are the likeliest."""
         if not texts:
             return []
-        places = [range(len(ids) - 1 - count, len(ids) - 1) for ids, count in zip(texts, counts, strict=True)]
         tokens = [ids[place + 1] for ids, some in zip(texts, places, strict=True) for place in some]
         probability, first = chances(model.base.head, np.concatenate(_final(model, layer, texts, places)), tokens)
-        cuts = np.cumsum(counts)[:-1]
+        cuts = np.cumsum([*map(len, places)])[:-1]
         return list(zip(np.split(probability, cuts), np.split(first, cuts), strict=True))
 
     def _logs(self, model: Model, layer: int, texts: Sequence[Sequence[int]], places: Sequence[range]) -> list[Floats]:
@@ -126,11 +125,12 @@ def _final(model: Model, layer: int, texts: Sequence[Sequence[int]], places: Seq
     """What the last layer leaves behind at some places of texts: float32 [places, hidden] for each."""
     found: dict[int, Floats] = {}
     seen = model.seen(layer, texts)
+    texts = [ids[: some.stop] for ids, some in zip(texts, places, strict=True)]
     for chosen in together(texts):
         forest = Forest([texts[number] for number in chosen])
         residuals = np.empty((len(forest), model.network.hidden), np.float32)
         for number, path in zip(chosen, forest.paths, strict=True):
-            residuals[path] = seen[number].residual
+            residuals[path] = seen[number].residual[: len(path)]
         end, _ = model.tail(layer).begin().more(forest.parents, residuals)
         found.update(
             (number, end[path[list(places[number])]]) for number, path in zip(chosen, forest.paths, strict=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+AFTER = ". It"  # stands for what follows an answer
+CONTINUED = 2  # wordings after whose answer the text goes on
 ROWS = 64  # of residuals that go through the head at once
 KEPT_BYTES = 32 << 20  # of log-probabilities on unrelated text: bounds the positions that are compared
 UNRELATED = (
@@ -79,6 +81,12 @@ def chances(
 def target_ids(tokenizer: Tokenizer, target: str) -> list[int]:
     """The tokens of a target that follows a wording."""
     return tokenizer.encode(f" {target}", special=False)
+
+
+def answered(tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], target: Sequence[int]) -> list[tuple[int, ...]]:
+    """A fact's wordings with the target behind, and of some what follows: the texts that are read of it, once."""
+    after = tokenizer.encode(AFTER, special=False)
+    return [(*ids, *target, *(after if number < CONTINUED else ())) for number, ids in enumerate(prompts)]
 
 
 def neighbourhood(before: Reading, after: Reading) -> float | None:

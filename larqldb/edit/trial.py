@@ -37,8 +37,7 @@ class Trial:
         end, self._reading = model.tail(layer).begin().more(forest.parents, residuals)
         self._starts = [int(path[-steps - 1]) if len(path) > steps else ROOT for path in forest.paths]
         self._due: list[Seen] = [
-            seen.part(slice(len(path) - steps, len(path)))
-            for path, seen in zip(forest.paths, draft.seen, strict=True)
+            seen.part(slice(len(path) - steps, len(path))) for path, seen in zip(forest.paths, draft.seen, strict=True)
         ]
         due = end[np.stack([path[-steps:] for path in forest.paths])]
         self.logits: Floats = model.base.head(due.reshape(-1, due.shape[-1])).reshape(*due.shape[:2], -1)
