@@ -32,7 +32,7 @@ class Effects:
 
     Networks are read from a layer on, that where an edit is made: what it sees of a text is known from before, and
     where it leaves the same behind as it did when that was read, so is what comes out. At a text's first token, whose
-    residual is a thousand times as long as others, nearly every edit changes the last digits.
+    residual is fifty times as long as others (SmolLM2), nearly every edit changes the last digits.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
