@@ -93,7 +93,7 @@ class Effects:
         changed = [
             number
             for number, (ids, one) in enumerate(zip(asked, seen, strict=True))
-            if ids not in known or _moved(known[ids][0], one.residual) > SAME
+            if ids not in known or _moved(known[ids][0], one.residual)
         ]
         if changed or asked not in self._together:
             found = self._logs(model, layer, [asked[i] for i in changed], [places[i] for i in changed])
@@ -138,9 +138,9 @@ def _final(model: Model, layer: int, texts: Sequence[Sequence[int]], places: Seq
     return [found[number] for number in range(len(texts))]
 
 
-def _moved(before: Floats, after: Floats) -> float:
-    """How far residuals [positions, hidden] are from what they were, of their length: the most of all positions."""
-    return float((np.linalg.norm(after - before, axis=1) / np.linalg.norm(before, axis=1)).max())
+def _moved(before: Floats, after: Floats) -> bool:
+    """Whether any of a text's residuals [positions, hidden] is another than it was, by more than ``SAME``."""
+    return bool(np.any(np.linalg.norm(after - before, axis=1) > SAME * np.linalg.norm(before, axis=1)))
 
 
 def _vectors(edits: Edits) -> Iterator[Floats]:
