@@ -65,9 +65,9 @@ def compose(model: Model, tasks: Sequence[Task]) -> list[Composed]:
         _separate(drafts)
         for draft, task in zip(drafts, tasks[len(made) :], strict=False):
             trial = Trial(draft)
-            before, following = trial.before()
+            before = trial.before()
             steps = [step for step in range(len(draft.target)) if step == 0 or before[:, step].min() < KNOWN]
-            pushes = _search(trial, steps, 1.0, ENOUGH) | _ending(trial, following)
+            pushes = _search(trial, steps, 1.0, ENOUGH) | _ending(trial)
             made.append(Composed(_features(draft, pushes, task.alpha)))
     return made
 
@@ -159,12 +159,9 @@ def _search(trial: Trial, steps: Sequence[int], sign: float, enough: float) -> d
     return {step: push * RESERVE for step, (_, push) in best.items()}
 
 
-def _ending(trial: Trial, following: Floats) -> dict[int, float]:
-    """The push that ends a target which the model would go on with as if it were the beginning of a name.
-
-    ``following`` [wordings, vocab]: logits behind the target.
-    """
-    draft = trial.draft
+def _ending(trial: Trial) -> dict[int, float]:
+    """The push that ends a target which the model would go on with as if it were the beginning of a name."""
+    draft, following = trial.draft, trial.logits[:, -1]
     text = draft.model.tokenizer.text
     if not any(_continues(text(int(token))) for token in following.argmax(axis=1)):
         return {}

@@ -23,7 +23,7 @@ import numpy as np
 
 from larqldb.edit import background
 from larqldb.edit.manner import manner
-from larqldb.edit.measuring import target_ids
+from larqldb.edit.measuring import answered, target_ids
 from larqldb.edit.separate import separating
 from larqldb.knowledge import packs
 from larqldb.knowledge.wordings import prompt
@@ -45,8 +45,6 @@ WANTED, IMPLIED, OTHERS, TEXT, NEAR = 2.0, 1.0, 3.0, 10.0, 0.15  # what groups o
 FIRM = np.float32(0.5)  # of a push, whether the relation is asked for or not
 STEEPNESS = 60.0  # β
 NORMED = 4.0  # lengths of what is written
-AFTER = ". It"  # stands for what follows an answer
-CONTINUED = 2  # wordings after whose answer the text goes on
 ALIKE = 4  # tokens that the last of a name is exchanged with
 MOST_ALIKE = 128  # … that are looked at
 BEGUN = 4  # siblings that are asked with a target begun
@@ -77,10 +75,7 @@ class Draft:
         self._earlier = [tuple(encode(text)) for text in how.earlier]
         self._near = [*(tuple(encode(text)) for text in how.near), *self._confusable(how.relation.templates[0])]
         self._beside = [tuple(encode(text)) for text in how.beside]
-        after = tuple(encode(AFTER, special=False))
-        self.wordings = [
-            (*ids, *self.target, *(after if number < CONTINUED else ())) for number, ids in enumerate(self.prompts)
-        ]
+        self.wordings = answered(model.tokenizer, self.prompts, self.target)
         self.seen: list[Seen] = []
         self.directions: dict[int, Floats] = {}
         self._towards: dict[int, Floats] = {}

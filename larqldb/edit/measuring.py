@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+AFTER = ". It"  # stands for what follows an answer
+CONTINUED = 2  # wordings after whose answer the text goes on
 ROWS = 64  # of residuals that go through the head at once
 KEPT_BYTES = 32 << 20  # of log-probabilities on unrelated text: bounds the positions that are compared
 UNRELATED = (
@@ -81,6 +83,12 @@ def target_ids(tokenizer: Tokenizer, target: str) -> list[int]:
     return tokenizer.encode(f" {target}", special=False)
 
 
+def answered(tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], target: Sequence[int]) -> list[tuple[int, ...]]:
+    """A fact's wordings with the target behind, and of some what follows: the texts that are read of it, once."""
+    after = tokenizer.encode(AFTER, special=False)
+    return [(*ids, *target, *(after if number < CONTINUED else ())) for number, ids in enumerate(prompts)]
+
+
 def neighbourhood(before: Reading, after: Reading) -> float | None:
     """The most that the probability of a neighbour's answer has changed; None without neighbours."""
     if before.neighbours is None or after.neighbours is None:
@@ -106,5 +114,6 @@ def divergence(before: Reading, after: Reading) -> float | None:
     """KL(before ‖ after) on unrelated text in nats, the mean over its positions."""
     if before.unrelated is None or after.unrelated is None:
         return None
-    true = before.unrelated.astype(np.float64)
-    return max(0.0, float(np.mean(np.sum(np.exp(true) * (true - after.unrelated), axis=1))))
+    changed = np.any(before.unrelated != after.unrelated, axis=1)
+    true = before.unrelated[changed].astype(np.float64)
+    return max(0.0, float(np.sum(np.exp(true) * (true - after.unrelated[changed]))) / len(changed))

@@ -11,6 +11,8 @@ from larqldb.edit.forest import ROOT, Forest
 from larqldb.edit.measuring import chances
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
 
     from larqldb.edit.draft import Draft
@@ -20,34 +22,29 @@ if TYPE_CHECKING:
 
 
 class Trial:
-    """A draft's wordings, read up to where the answer is due; from there every trial goes on."""
+    """A draft's wordings, read up to where the answer is due; from there every trial goes on.
+
+    ``logits`` [wordings, steps + 1, vocab]: without a push, where each token of the target is due and behind it.
+    """
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        model, layer = draft.model, draft.layer
-        forest = Forest([ids[:-1] for ids in draft.prompts])
-        self._ends = [int(path[-1]) if len(path) else ROOT for path in forest.paths]
-        reading = model.tail(layer).begin()
-        if len(forest):
-            residuals = np.empty((len(forest), model.network.hidden), np.float32)
-            for path, seen in zip(forest.paths, draft.seen, strict=True):
-                residuals[path] = seen.residual[: len(path)]
-            reading = reading.more(forest.parents, residuals)[1]
-        self._reading = reading
+        model, layer, steps = draft.model, draft.layer, len(draft.target) + 1
+        forest = Forest([(*ids, *draft.target) for ids in draft.prompts])
+        residuals = np.empty((len(forest), model.network.hidden), np.float32)
+        for path, seen in zip(forest.paths, draft.seen, strict=True):
+            residuals[path] = seen.residual[: len(path)]
+        end, self._reading = model.tail(layer).begin().more(forest.parents, residuals)
+        self._starts = [int(path[-steps - 1]) if len(path) > steps else ROOT for path in forest.paths]
         self._due: list[Seen] = [
-            seen.part(slice(len(ids) - 1, len(ids) + len(draft.target)))
-            for ids, seen in zip(draft.prompts, draft.seen, strict=True)
+            seen.part(slice(len(path) - steps, len(path))) for path, seen in zip(forest.paths, draft.seen, strict=True)
         ]
+        due = end[np.stack([path[-steps:] for path in forest.paths])]
+        self.logits: Floats = model.base.head(due.reshape(-1, due.shape[-1])).reshape(*due.shape[:2], -1)
 
-    def before(self) -> tuple[Floats, Floats]:
-        """Without a push: each target token's probability [wordings, steps] and the logits behind it [wordings, vocab].
-
-        Each stands after those before it.
-        """
-        target, head = self.draft.target, self.draft.model.base.head
-        end = self._end([{}], len(target) + 1)[0]
-        probability, _ = chances(head, end[:, :-1].reshape(-1, end.shape[-1]), np.tile(target, len(end)))
-        return probability.reshape(len(end), -1), head(end[:, -1])
+    def before(self) -> Floats:
+        """Without a push: each target token's probability after those before it, [wordings, steps]."""
+        return _chances(self.logits[:, :-1], np.array(self.draft.target))
 
     def probabilities(self, tried: Sequence[dict[int, float]], steps: Sequence[int]) -> Floats:
         """Of tokens at some steps after those before them, pushed in several ways: [ways, wordings, steps]."""
@@ -63,7 +60,7 @@ class Trial:
         parents: list[int] = []
         for number in range(len(tried) * len(self._due)):
             first = len(self._reading) + len(parents)
-            parents += [self._ends[number % len(self._due)], *range(first, first + steps - 1)]
+            parents += [self._starts[number % len(self._due)], *range(first, first + steps - 1)]
         end, _ = self._reading.more(parents, residuals)
         return end.reshape(len(tried), len(self._due), steps, -1)
 
@@ -73,3 +70,9 @@ class Trial:
         features = [feature for step, push in pushes.items() for feature in draft.features(step, push)]
         part = draft.model.features(draft.layer, features)
         return [draft.model.added(draft.layer, seen, part).residual for seen in self._due]
+
+
+def _chances(logits: Floats, tokens: NDArray[Any]) -> Floats:
+    """One token's probability in each row of logits [..., steps, n], by ``tokens`` [steps]: float32 [..., steps]."""
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shares[..., np.arange(len(tokens)), tokens] / shares.sum(axis=-1), np.float32)
