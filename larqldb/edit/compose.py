@@ -38,13 +38,17 @@ JOINT = 256  # facts that are told apart from each other
 
 @dataclass(frozen=True)
 class Task:
-    """A fact to compose and how it is asked for; ``layer``, ``alpha`` and ``ridge`` where they are not to be found."""
+    """A fact to compose and how it is asked for; ``layer``, ``alpha`` and ``ridge`` where they are not to be found.
+
+    It will be one ``among`` so many in effect.
+    """
 
     fact: Fact
     how: Asking
     layer: int | None = None
     alpha: float | None = None
     ridge: float | None = None
+    among: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def _drafts(model: Model, tasks: Sequence[Task]) -> Iterator[list[Draft]]:
         drafts = []
         for first in range(start, min(start + JOINT, len(tasks)), TOGETHER):
             some = [
-                Draft(model, task.fact, task.how, model.layer if task.layer is None else task.layer, task.ridge)
+                Draft(model, task.fact, task.how, _layer(model, task), task.ridge, task.among)
                 for task in tasks[first : min(first + TOGETHER, start + JOINT)]
             ]
             for layer in {draft.layer for draft in some}:
@@ -118,6 +122,10 @@ def _drafts(model: Model, tasks: Sequence[Task]) -> Iterator[list[Draft]]:
                 draft.read()
             drafts += some
         yield drafts
+
+
+def _layer(model: Model, task: Task) -> int:
+    return model.layer if task.layer is None else task.layer
 
 
 def _separate(drafts: Sequence[Draft]) -> None:

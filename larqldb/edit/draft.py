@@ -7,10 +7,10 @@ features turn it into a step
     s(x) = (act(β (g·x − low)) − act(β (g·x − high))) / (β (high − low))
 
 that is 0 up to ``low``, 1 from ``high`` on and straight between, so that wordings never seen get the whole push or
-next to none, and other texts none at all. The thresholds come from a direction b with b·x near 1 for every x. It is
-multiplied by how much x asks for the relation at all (``manner``), or looks like the target begun. What is
-pushed is the token's own direction in the head, whitened by how the tokens' directions spread, so that no other token
-rises with it.
+next to none, and other texts none at all. The more facts there are, the higher both are. The thresholds come from a
+direction b with b·x near 1 for every x. Most of the push is in proportion to how much x asks for the relation at all
+(``manner``), or looks like the target begun. What is pushed is the token's own direction in the head, whitened by how
+the tokens' directions spread, so that no other token rises with it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LOW, HIGH = 0.65, 0.75  # of the step
-SURE = 0.85  # of it, where the canonical wording is
+LOW, MOST = 0.68, 0.88  # where the step begins
+FEW = 10  # facts for which it begins at the least; from there it goes up
+HIGHER = 0.047  # with each doubling of their number
+WIDTH = 0.06  # of the step
+MARGIN = 0.05  # how far behind it the canonical wording is to be
 RIDGE = 0.05  # of directions
 WANTED, IMPLIED, OTHERS, TEXT, NEAR = 2.0, 1.0, 3.0, 10.0, 0.15  # what groups of vectors count
-FIRM = np.float32(0.5)  # of a push, whether the relation is asked for or not
-STEEPNESS = 60.0  # β
+FIRM = np.float32(0.3)  # of a push, whether the relation is asked for or not
+STEEPNESS = 100.0  # β
 NORMED = 4.0  # lengths of what is written
 ALIKE = 4  # tokens that the last of a name is exchanged with
 MOST_ALIKE = 128  # … that are looked at
@@ -62,9 +65,13 @@ class Fact:
 class Draft:
     """A fact at a layer; step i stands for token i of its target, the step after the last for what follows it."""
 
-    def __init__(self, model: Model, fact: Fact, how: Asking, layer: int, ridge: float | None = None) -> None:
+    def __init__(
+        self, model: Model, fact: Fact, how: Asking, layer: int, ridge: float | None = None, among: int = 1
+    ) -> None:
         encode = model.tokenizer.encode
         self.model, self.fact, self.layer, self._ridge = model, fact, layer, ridge
+        self._low = low(among)
+        self._high = self._low + WIDTH
         self.prompts = [tuple(encode(wording)) for wording in how.prompts]
         self.target = tuple(target_ids(model.tokenizer, fact.target))
         self.tokens = self.target  # that are pushed to, step by step; one more where the target is to be ended
@@ -74,7 +81,8 @@ class Draft:
         self._rephrased = [tuple(encode(text)) for text in how.rephrased]
         self._earlier = [tuple(encode(text)) for text in how.earlier]
         self._near = [*(tuple(encode(text)) for text in how.near), *self._confusable(how.relation.templates[0])]
-        self._beside = [tuple(encode(text)) for text in how.beside]
+        beside = [tuple(encode(text)) for text in how.beside]  # and their second halves, token by token
+        self._beside = [ids[:end] for ids in beside for end in range(len(ids) // 2 + 1, len(ids) + 1)]
         self.wordings = answered(model.tokenizer, self.prompts, self.target)
         self.seen: list[Seen] = []
         self.directions: dict[int, Floats] = {}
@@ -136,7 +144,8 @@ class Draft:
         away = [(OTHERS, group) for group in (*siblings, beside)]
         away += [(TEXT, background.keys(model, layer)), (NEAR, near)]
         found = separating([(WANTED, wanted), (IMPLIED, implied)], away, ridge)
-        reached = float(wanted[0] @ found) / (SURE * float(wanted[0] @ background.bias(model, layer)))
+        sure = self._high + MARGIN
+        reached = float(wanted[0] @ found) / (sure * float(wanted[0] @ background.bias(model, layer)))
         self.directions[step] = found / np.float32(np.clip(reached, 0.5, 1))  # the canonical wording is to open it
 
     def siblings(self, step: int) -> Floats:
@@ -162,12 +171,12 @@ class Draft:
     def is_open(self, step: int) -> NDArray[np.bool_]:
         """On which wordings a step is taken whole: [wordings]; the first counts as one of them."""
         keys = self.keys(step)
-        found = keys @ self.directions[step] >= HIGH * (keys @ background.bias(self.model, self.layer))
+        found = keys @ self.directions[step] >= self._high * (keys @ background.bias(self.model, self.layer))
         found[0] = True
         return np.asarray(found, np.bool_)
 
     def _asks(self, step: int) -> Floats:
-        """The direction near 1 where the relation is asked for, or the target has begun, near 0 on other text."""
+        """The direction near 1 where the relation is asked for, or the target has begun, else near ``FIRM`` or 0."""
         if not step:
             return FIRM * background.bias(self.model, self.layer) + (1 - FIRM) * self._manner.asks
         if step not in self._begins:
@@ -180,11 +189,16 @@ class Draft:
         """The features that push to a step's token by so much."""
         model, layer = self.model, self.layer
         g, b, down = self.directions[step], background.bias(model, layer), self.push_direction(self.tokens[step])
-        down = down * np.float32(push / (STEEPNESS * (HIGH - LOW)))
+        down = down * np.float32(push / (STEEPNESS * WIDTH))
         up = self._asks(step) if model.network.gated else None
-        rising = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(LOW) * b), up, down)
-        levelling = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(HIGH) * b), up, -down)
+        rising = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(self._low) * b), up, down)
+        levelling = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(self._high) * b), up, -down)
         return [rising, levelling]
+
+
+def low(among: int) -> float:
+    """Where the step begins of a fact that is one of so many: the more may open wrongly, the surer each has to be."""
+    return float(np.clip(LOW + HIGHER * np.log2(max(1, among) / FEW), LOW, MOST))
 
 
 def confusable(model: Model, token: int) -> list[int]:

@@ -348,7 +348,9 @@ class Editor:
         """The operations that make facts, for each of them."""
         if not facts:
             return []
-        tasks = [compose.Task(Fact(*fact.triple), fact.how, layer, alpha, ridge) for fact in facts]
+        inserted = {(fact.entity, fact.relation, fact.target) for fact in edits.inserted(self.session.db)}
+        among = len(inserted | {fact.triple for fact in facts})
+        tasks = [compose.Task(Fact(*fact.triple), fact.how, layer, alpha, ridge, among) for fact in facts]
         plain = [Operation("insert", entity=fact.entity, relation=fact.relation, target=fact.target) for fact in facts]
         if mode == "knn":
             return [

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-THOROUGH = 16  # names that all wordings are read for
+THOROUGH = 12  # names that all wordings are read for
 ANSWERS = 64  # others whose answers are looked at
 ANSWER = 8  # tokens of each
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one

@@ -26,44 +26,34 @@ def separating(wanted: Sequence[Group], others: Sequence[Group], ridge: float) -
     alone, by Newton's method; ``ridge``, in mean variances of a coordinate, counts by its square. Only vectors that are
     hard to tell apart shape the direction, which is what tells apart vectors not among them: on prompts of SmolLM2's
     layer 24 with unseen wordings 87 of 100 came out above every one of 4,000 others, against 45 to 77 by least squares
-    over all of them. So few do that the normal equations are solved for their multipliers, one for each vector.
+    over all of them. The normal equations are kept from round to round; what comes and goes is added and taken away.
     Keerthi and DeCoste, A modified finite Newton method for fast solution of large scale linear SVMs, 2005.
     """
-    count = sum(len(vectors) for _, vectors in wanted)
     groups = [group for group in (*wanted, *others) if len(group[1])]
+    count, hidden = sum(len(vectors) for _, vectors in wanted), groups[0][1].shape[1]
     x = np.concatenate([vectors for _, vectors in groups])
-    weight = np.concatenate([np.full(len(vectors), share / len(vectors)) for share, vectors in groups])
-    ridge *= float(weight @ np.einsum("ij,ij->i", x, x))
-    inverse = (ridge / x.shape[1] / weight).astype(np.float32)
-    active = np.arange(count)
-    direction = np.zeros(x.shape[1], np.float32)
+    weight = np.concatenate([np.full(len(one), share / len(one), np.float32) for share, one in groups])
+    ridge *= float(weight @ np.einsum("ij,ij->i", x, x)) / hidden
+    moment = np.float32(ridge) * np.eye(hidden, dtype=np.float32) + _moment(x[:count], weight[:count])
+    goal, x, weight = weight[:count] @ x[:count], x[count:], weight[count:]
+    active = np.zeros(len(x), np.bool_)
+    direction = np.zeros(hidden, np.float32)
     for _ in range(ROUNDS):
-        direction = _least_squares(x[active], (active < count).astype(np.float32), inverse[active])
-        reached = x[count:] @ direction
-        violating = reached > NOTHING
-        kept = active[count:][reached[active[count:] - count] > 0]
-        violating[kept - count] = False
-        new = np.flatnonzero(violating)
-        if len(new) + len(active) - count - len(kept) <= FEW * len(active):
+        direction = np.linalg.solve(moment, goal)
+        reached = x @ direction
+        new, gone = np.flatnonzero(~active & (reached > NOTHING)), np.flatnonzero(active & (reached <= 0))
+        if len(new) + len(gone) <= FEW * (count + np.count_nonzero(active)):
             break
         new = new[np.argsort(-reached[new], kind="stable")[:MORE]]
-        active = np.concatenate([active[:count], kept, new + count])
+        moment += _moment(x[new], weight[new]) - _moment(x[gone], weight[gone])
+        active[new], active[gone] = True, False
     return np.asarray(direction, np.float32)
 
 
-def _least_squares(z: Floats, goal: Floats, inverse: Floats) -> Floats:
-    """The d [hidden] least in |d|² + Σ (z·d − goal)² / inverse over z [n, hidden], ``goal`` and ``inverse`` [n].
-
-    By its multipliers where there are fewer of them than numbers in d.
-    """
-    count, hidden = z.shape
-    if count < hidden:
-        found = z.T @ np.linalg.solve(z @ z.T + np.diag(inverse), goal)
-    else:
-        root = 1 / np.sqrt(inverse)
-        scaled = z * root[:, None]  # its own product with itself costs half
-        found = np.linalg.solve(scaled.T @ scaled + np.eye(hidden, dtype=np.float32), scaled.T @ (goal * root))
-    return np.asarray(found, np.float32)
+def _moment(x: Floats, weight: Floats) -> Floats:
+    """Σ weight x xᵀ over x [n, hidden], weight [n]: [hidden, hidden]."""
+    scaled = x * np.sqrt(weight)[:, None]  # its own product with itself costs half
+    return np.asarray(scaled.T @ scaled, np.float32)
 
 
 def constant(groups: Sequence[Floats]) -> Floats:
