@@ -129,7 +129,7 @@ def _layer(model: Model, task: Task) -> int:
 
 
 def _separate(drafts: Sequence[Draft]) -> None:
-    """Find every draft's directions, the other ones' wordings among what they are told apart from."""
+    """Find all drafts' directions, each told apart from the others' wordings, and from where those are answered."""
     keys = [[draft.keys(step) for step in range(len(draft.target))] for draft in drafts]
     for number, draft in enumerate(drafts):
         fact = draft.fact
@@ -139,8 +139,10 @@ def _separate(drafts: Sequence[Draft]) -> None:
             for one in draft_keys
             if other.layer == draft.layer and (other.fact.entity, other.fact.relation) != (fact.entity, fact.relation)
         ]
+        begun = [one.begun for one in dict.fromkeys(other.manner for other in drafts) if one is not draft.manner]
+        groups = [np.concatenate(group) for group in (others, begun) if group]
         for step in range(len(keys[number])):
-            draft.separate(step, others)
+            draft.separate(step, groups)
 
 
 def _search(trial: Trial, steps: Sequence[int], sign: float, enough: float) -> dict[int, float]:

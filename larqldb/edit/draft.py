@@ -75,7 +75,7 @@ class Draft:
         self.prompts = [tuple(encode(wording)) for wording in how.prompts]
         self.target = tuple(target_ids(model.tokenizer, fact.target))
         self.tokens = self.target  # that are pushed to, step by step; one more where the target is to be ended
-        self._manner = manner(model, how.relation, layer)
+        self.manner = manner(model, how.relation, layer)
         names = [name for name in how.relation.names if name.casefold() != fact.entity.casefold()]
         self._siblings = [tuple(encode(prompt(how.relation.templates[0], name))) for name in names[:BEGUN]]
         self._rephrased = [tuple(encode(text)) for text in how.rephrased]
@@ -129,17 +129,17 @@ class Draft:
         return float(np.mean(lengths)) * (NORMED if normed else 1.0)
 
     def separate(self, step: int, others: Sequence[Floats]) -> None:
-        """Find what tells this fact's wordings at a step from everything else and ``others``."""
+        """Find what tells this fact's wordings at a step from everything else and ``others``, groups of FFN inputs."""
         model, layer, entity = self.model, self.layer, self.fact.entity
         wanted = self.keys(step)
         beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step)])
-        siblings = [self.siblings(step), self._manner.begun, *([np.concatenate(others)] if others else [])]
+        siblings = [self.siblings(step), self.manner.begun, *others]
         implied = near = wanted[:0]
         if not step:
             wanted = np.concatenate([wanted, model.keys(layer, self._rephrased)])
-            implied, near = self._manner.implied(entity, wanted), model.keys(layer, self._near)
+            implied, near = self.manner.implied(entity, wanted), model.keys(layer, self._near)
             earlier = model.keys(layer, self._earlier)
-            siblings += [*self._manner.others(entity)[1:], np.concatenate([earlier, self._manner.reworded(earlier)])]
+            siblings += [*self.manner.others(entity)[1:], np.concatenate([earlier, self.manner.reworded(earlier)])]
         ridge = RIDGE if self._ridge is None else self._ridge
         away = [(OTHERS, group) for group in (*siblings, beside)]
         away += [(TEXT, background.keys(model, layer)), (NEAR, near)]
@@ -152,7 +152,7 @@ class Draft:
         """FFN inputs where others are asked, with the target begun: float32 [n, hidden]."""
         if step:
             return self.model.keys(self.layer, [(*ids, *self.target[:step]) for ids in self._siblings])
-        return self._manner.others(self.fact.entity)[0]
+        return self.manner.others(self.fact.entity)[0]
 
     def _elsewhere(self, step: int) -> Floats:
         """FFN inputs where another token of the target is due, or it is over: [n, hidden].
@@ -178,7 +178,7 @@ class Draft:
     def _asks(self, step: int) -> Floats:
         """The direction near 1 where the relation is asked for, or the target has begun, else near ``FIRM`` or 0."""
         if not step:
-            return FIRM * background.bias(self.model, self.layer) + (1 - FIRM) * self._manner.asks
+            return FIRM * background.bias(self.model, self.layer) + (1 - FIRM) * self.manner.asks
         if step not in self._begins:
             wanted = self.keys(step)
             weight = np.full(len(wanted), 1 / len(wanted), np.float32)
