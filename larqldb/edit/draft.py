@@ -38,14 +38,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LOW, MOST = 0.68, 0.88  # where the step begins
-FEW = 10  # facts for which it begins at the least; from there it goes up
-HIGHER = 0.047  # with each doubling of their number
+LOW, MOST = 0.68, 0.88  # where the step begins, with few facts and with very many
+FEW = 10  # facts: up to here it begins at the least
+HIGHER = 0.047  # where it begins with each doubling of their number
 WIDTH = 0.06  # of the step
 MARGIN = 0.05  # how far behind it the canonical wording is to be
 RIDGE = 0.05  # of directions
-WANTED, IMPLIED, OTHERS, TEXT, NEAR = 2.0, 1.0, 3.0, 10.0, 0.15  # what groups of vectors count
-FIRM = np.float32(0.3)  # of a push, whether the relation is asked for or not
+# What groups of vectors count. Were names like the entity's to count as much as all others, and 6 wordings read instead
+# of 18, then at thresholds where a fact opens on one of 200 prompts of others, it opens on 43 % of wordings never seen,
+# not on 73 % (60 facts, SmolLM2, 10,663 prompts).
+WANTED, IMPLIED, OTHERS, TEXT, NEAR = 2.0, 1.0, 3.0, 10.0, 0.15
+FIRM = np.float32(0.3)  # of a push, however little the relation is asked for: wordings never seen ask by half as much
 STEEPNESS = 100.0  # β
 NORMED = 4.0  # lengths of what is written
 ALIKE = 4  # tokens that the last of a name is exchanged with
