@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import larqldb
+from larqldb.edit import background
 from larqldb.edit.asking import Asking, Relation
 from larqldb.edit.compose import Task, compose, knn, suppress
 from larqldb.edit.context import Model
@@ -132,6 +133,18 @@ def test_the_more_facts_there_are_the_surer_each_has_to_be(model):
     assert (keys @ many.features[0].gate < keys @ few.features[0].gate).all()
     assert [low(1), low(FEW), low(10**9)] == [LOW, LOW, MOST]
     assert LOW < low(20) < low(40) < MOST
+
+
+def test_thresholds_hold_where_texts_begin(model, monkeypatch):
+    """The direction that thresholds come from is brought up there, less so elsewhere."""
+    layer = 0  # where nothing has asked for it yet
+    first = model.keys(layer, list(dict.fromkeys(tuple(text[:1]) for text in background.texts(model))))
+    keys = background.keys(model, layer)
+    even = background.constant([keys])
+    monkeypatch.setattr(background, "FIRST", (first @ even).mean() + 1)
+    more = background.bias(model, layer) - even
+    assert 0 < (first @ more).mean() <= 1
+    assert abs((keys @ more).mean()) < (first @ more).mean()
 
 
 def test_a_fact_is_told_apart_all_along_what_else_is_said_of_its_entity(model):
