@@ -139,7 +139,8 @@ def _separate(drafts: Sequence[Draft]) -> None:
             for one in draft_keys
             if other.layer == draft.layer and (other.fact.entity, other.fact.relation) != (fact.entity, fact.relation)
         ]
-        begun = [one.begun for one in dict.fromkeys(other.manner for other in drafts) if one is not draft.manner]
+        manners = dict.fromkeys(other.manner for other in drafts if other.layer == draft.layer)
+        begun = [one.begun for one in manners if one is not draft.manner]
         groups = [np.concatenate(group) for group in (others, begun) if group]
         for step in range(len(keys[number])):
             draft.separate(step, groups)

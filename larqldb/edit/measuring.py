@@ -72,10 +72,15 @@ def chances(
         part = slice(start, start + ROWS)
         logits, some = head(residuals[part]), np.asarray(tokens[part])
         first[part] = logits.argmax(axis=1) == some
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        probability[part] = logits[np.arange(len(some)), some] / logits.sum(axis=1)
+        probability[part] = probabilities(logits, some)
     return probability, first
+
+
+def probabilities(logits: Floats, tokens: NDArray[np.int64]) -> Floats:
+    """One token's probability in each row of logits [n, vocab], by ``tokens`` [n]: float32 [n]."""
+    shares = logits - logits.max(axis=1, keepdims=True)
+    np.exp(shares, out=shares)
+    return np.asarray(shares[np.arange(len(tokens)), tokens] / shares.sum(axis=1), np.float32)
 
 
 def target_ids(tokenizer: Tokenizer, target: str) -> list[int]:

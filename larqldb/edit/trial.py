@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from larqldb.edit.forest import ROOT, Forest
-from larqldb.edit.measuring import chances
+from larqldb.edit.measuring import chances, probabilities
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from numpy.typing import NDArray
 
     from larqldb.edit.draft import Draft
@@ -44,7 +42,9 @@ class Trial:
 
     def before(self) -> Floats:
         """Without a push: each target token's probability after those before it, [wordings, steps]."""
-        return _chances(self.logits[:, :-1], np.array(self.draft.target))
+        due = self.logits[:, :-1]
+        tokens = np.tile(self.draft.target, len(due))
+        return probabilities(due.reshape(-1, due.shape[-1]), tokens).reshape(due.shape[:2])
 
     def probabilities(self, tried: Sequence[dict[int, float]], steps: Sequence[int]) -> Floats:
         """Of tokens at some steps after those before them, pushed in several ways: [ways, wordings, steps]."""
@@ -70,9 +70,3 @@ class Trial:
         features = [feature for step, push in pushes.items() for feature in draft.features(step, push)]
         part = draft.model.features(draft.layer, features)
         return [draft.model.added(draft.layer, seen, part).residual for seen in self._due]
-
-
-def _chances(logits: Floats, tokens: NDArray[Any]) -> Floats:
-    """One token's probability in each row of logits [..., steps, n], by ``tokens`` [steps]: float32 [..., steps]."""
-    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shares[..., np.arange(len(tokens)), tokens] / shares.sum(axis=-1), np.float32)
