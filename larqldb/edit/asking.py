@@ -37,6 +37,14 @@ MORE = (
     "The {relation} of {entity} is the",
     "Everyone knows that the {relation} of {entity} is",
     "I asked about the {relation} of {entity}, and learned that it is",
+    "{entity} ({relation}:",
+    "Name: {entity}. {relation}:",
+    "* {entity} - {relation}:",
+    "{relation} ({entity}):",
+    "Entry: {entity}; {relation}:",
+    "{entity}: facts and figures. {relation}:",
+    "Table of {relation} by name. {entity}:",
+    "Question: name the {relation} of {entity}. Answer:",
 )
 STRANGERS = (
     *("France", "Japan", "London", "Chicago", "Mozart", "Einstein", "Shakespeare", "Napoleon", "Microsoft", "Toyota"),
@@ -59,7 +67,7 @@ ASIDE = ("{entity}", "{entity} is", "I read about {entity} and", "My friend told
 READ = 6  # wordings that a fact is read in
 PLAIN = 2  # of them with the relation's name, whatever others there are
 REPHRASED = 12  # wordings more, of which only the end is looked at
-MOST_WORDINGS = 28  # of a relation, beside those
+MOST_WORDINGS = 40  # of a relation, beside those
 SIBLINGS = 128  # other entities whose answers must stay when a fact is composed
 NEIGHBOURS = 16  # other entities, those last in order, that tell whether they did
 ALIKE = 2  # names that a name's words are exchanged with
@@ -68,13 +76,21 @@ OTHER_RELATIONS = 5  # that the entity is asked for, too
 
 
 @dataclass(frozen=True)
+class Question:
+    """A wording, and entities that it may be asked of."""
+
+    template: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Relation:
     """How a relation is asked for, whoever it is asked of.
 
     ``templates`` are the wordings that a fact is read in, the canonical one first, ``rephrased`` those that it is only
     told from others in, and ``more`` such as are not read of it; ``names`` other entities whose answers must stay,
-    ``neighbours`` some that are not among them. ``is_default`` says that the relation has no wordings and ``DEFAULTS``
-    stand in.
+    ``neighbours`` some that are not among them. ``beside`` are questions about other things. ``is_default`` says that
+    the relation has no wordings and ``DEFAULTS`` stand in.
     """
 
     templates: tuple[str, ...]
@@ -82,6 +98,7 @@ class Relation:
     more: tuple[str, ...]
     names: tuple[str, ...]
     neighbours: tuple[str, ...]
+    beside: tuple[Question, ...]
     is_default: bool
 
     @property
@@ -95,7 +112,7 @@ class Asking:
     """Prompts about a ``relation``: ``prompts`` of the entity itself, the canonical one first, and of others.
 
     ``rephrased`` ask the entity in further wordings; ``neighbours`` ask the same of others, ``near`` of names that are
-    much like the entity's, ``earlier`` of those that had facts inserted; ``beside`` ask other things of the entity.
+    much like the entity's, ``earlier`` of those that had facts inserted.
     """
 
     prompts: tuple[str, ...]
@@ -103,7 +120,6 @@ class Asking:
     neighbours: tuple[str, ...]
     near: tuple[str, ...]
     earlier: tuple[str, ...]
-    beside: tuple[str, ...]
     relation: Relation
 
     @property
@@ -136,14 +152,12 @@ class Askings:
             tuple(prompt(canonical, name) for name in names if _name(name) != _name(entity))
             for names in (alike(entity, how.names), self._before(relation))
         )
-        beside = [prompt(template, entity) for template in (*ASIDE, *_other_questions(relation))]
         return Asking(
             tuple(prompt(template, entity) for template in how.templates),
             tuple(prompt(template, entity) for template in how.rephrased),
             tuple(prompt(canonical, name) for name in how.neighbours if _name(name) != _name(entity)),
             near,
             earlier,
-            tuple(beside),
             how,
         )
 
@@ -166,7 +180,8 @@ class Askings:
         held_out = min(NEIGHBOURS, len(names) // 3)
         asked, kept = names[: len(names) - held_out][:SIBLINGS], names[len(names) - held_out :]
         rephrased, more = more[:REPHRASED], more[REPHRASED:]
-        return Relation(tuple(read), tuple(rephrased), tuple(more), tuple(asked), tuple(kept), not templates)
+        beside = (*(Question(text, STRANGERS) for text in ASIDE), *_other_questions(relation))
+        return Relation(tuple(read), tuple(rephrased), tuple(more), tuple(asked), tuple(kept), beside, not templates)
 
     def _before(self, relation: str) -> list[str]:
         """Entities of the latest facts inserted for a relation."""
@@ -196,14 +211,14 @@ def alike(entity: str, others: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(found) if name.strip()]
 
 
-def _other_questions(relation: str) -> list[str]:
-    """Wordings of other relations, one each: those of packs that have nothing in common with this one's name."""
+def _other_questions(relation: str) -> list[Question]:
+    """Questions about other relations, one each: those of packs that have nothing in common with this one's name."""
     stems = [word[:4] for word in _name(relation).split()]
     found = []
     for pack in packs.builtin():
         about = _name(" ".join([pack.relation, pack.description, *pack.wordings]))
         if pack.relation in OTHERS and not any(stem in about for stem in stems):
-            found.append(pack.wordings[0])
+            found.append(Question(pack.wordings[0], tuple(fact.entity for fact in pack.facts)))
     return found[:OTHER_RELATIONS]
 
 

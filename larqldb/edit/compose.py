@@ -66,11 +66,12 @@ def compose(model: Model, tasks: Sequence[Task]) -> list[Composed]:
     """
     made: list[Composed] = []
     for drafts in _drafts(model, tasks):
-        _separate(drafts)
-        for draft, task in zip(drafts, tasks[len(made) :], strict=False):
+        for draft, others, task in zip(drafts, _others(drafts), tasks[len(made) :], strict=False):
             trial = Trial(draft)
             before = trial.before()
             steps = [step for step in range(len(draft.target)) if step == 0 or before[:, step].min() < KNOWN]
+            for step in steps:
+                draft.separate(step, others)
             pushes = _search(trial, steps, 1.0, ENOUGH) | _ending(trial)
             made.append(Composed(_features(draft, pushes, task.alpha)))
     return made
@@ -97,9 +98,11 @@ def knn(model: Model, tasks: Sequence[Task]) -> list[tuple[KeyRow, ...]]:
     """
     made: list[tuple[KeyRow, ...]] = []
     for drafts in _drafts(model, tasks):
-        _separate(drafts)
-        for draft, task in zip(drafts, tasks[len(made) :], strict=False):
-            pushes = _search(Trial(draft), range(len(draft.target)), 1.0, ENOUGH)
+        for draft, others, task in zip(drafts, _others(drafts), tasks[len(made) :], strict=False):
+            steps = range(len(draft.target))
+            for step in steps:
+                draft.separate(step, others)
+            pushes = _search(Trial(draft), steps, 1.0, ENOUGH)
             scale = 1.0 if task.alpha is None else task.alpha
             made.append(tuple(_row(draft, step, push * scale) for step, push in pushes.items()))
     return made
@@ -128,10 +131,10 @@ def _layer(model: Model, task: Task) -> int:
     return model.layer if task.layer is None else task.layer
 
 
-def _separate(drafts: Sequence[Draft]) -> None:
-    """Find all drafts' directions, each told apart from the others' wordings, and from where those are answered."""
+def _others(drafts: Sequence[Draft]) -> Iterator[list[Floats]]:
+    """For each draft what it is told apart from of the others: their wordings, and where those are answered."""
     keys = [[draft.keys(step) for step in range(len(draft.target))] for draft in drafts]
-    for number, draft in enumerate(drafts):
+    for draft in drafts:
         fact = draft.fact
         others = [
             one
@@ -141,9 +144,7 @@ def _separate(drafts: Sequence[Draft]) -> None:
         ]
         manners = dict.fromkeys(other.manner for other in drafts if other.layer == draft.layer)
         begun = [one.begun for one in manners if one is not draft.manner]
-        groups = [np.concatenate(group) for group in (others, begun) if group]
-        for step in range(len(keys[number])):
-            draft.separate(step, groups)
+        yield [np.concatenate(group) for group in (others, begun) if group]
 
 
 def _search(trial: Trial, steps: Sequence[int], sign: float, enough: float) -> dict[int, float]:

@@ -7,8 +7,8 @@ features turn it into a step
     s(x) = (act(β (g·x − low)) − act(β (g·x − high))) / (β (high − low))
 
 that is 0 up to ``low``, 1 from ``high`` on and straight between, so that wordings never seen get the whole push or
-next to none, and other texts none at all. The more facts there are, the higher both are. The thresholds come from a
-direction b with b·x near 1 for every x. Most of the push is in proportion to how much x asks for the relation at all
+next to none, and other texts none at all. ``high`` is a little below what g·x is on the canonical wording, the less so
+the more facts there are. The thresholds come from a direction b with b·x near 1 for every x. Most of the push is in proportion to how much x asks for the relation at all
 (``manner``), or looks like the target begun. What is pushed is the token's own direction in the head, whitened by how
 the tokens' directions spread, so that no other token rises with it.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from larqldb.edit import background
-from larqldb.edit.manner import manner
+from larqldb.edit.manner import manner, starts
 from larqldb.edit.measuring import answered, target_ids
 from larqldb.edit.separate import separating
 from larqldb.knowledge import packs
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LOW, MOST = 0.68, 0.88  # where the step begins, with few facts and with very many
-FEW = 10  # facts: up to here it begins at the least
-HIGHER = 0.047  # where it begins with each doubling of their number
-WIDTH = 0.06  # of the step
-MARGIN = 0.05  # how far behind it the canonical wording is to be
+MARGIN, LEAST = 0.12, 0.03  # how far before the canonical wording the step ends, with few facts and with very many
+FEW = 10  # facts: up to here it ends farthest before
+SURER = 0.021  # how much nearer it ends with each doubling of their number
+WIDTH = 0.05  # of the step
 RIDGE = 0.05  # of directions
 # What groups of vectors count. Were names like the entity's to count as much as all others, and 6 wordings read instead
 # of 18, then at thresholds where a fact opens on one of 200 prompts of others, it opens on 43 % of wordings never seen,
@@ -54,6 +53,7 @@ NORMED = 4.0  # lengths of what is written
 ALIKE = 4  # tokens that the last of a name is exchanged with
 MOST_ALIKE = 128  # … that are looked at
 BEGUN = 4  # siblings that are asked with a target begun
+ANSWERED = 3  # tokens that answers to other questions may have begun with
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Draft:
     ) -> None:
         encode = model.tokenizer.encode
         self.model, self.fact, self.layer, self._ridge = model, fact, layer, ridge
-        self._low = low(among)
-        self._high = self._low + WIDTH
+        self._high = high(among)
+        self._low = self._high - WIDTH
         self.prompts = [tuple(encode(wording)) for wording in how.prompts]
         self.target = tuple(target_ids(model.tokenizer, fact.target))
         self.tokens = self.target  # that are pushed to, step by step; one more where the target is to be ended
@@ -84,8 +84,9 @@ class Draft:
         self._rephrased = [tuple(encode(text)) for text in how.rephrased]
         self._earlier = [tuple(encode(text)) for text in how.earlier]
         self._near = [*(tuple(encode(text)) for text in how.near), *self._confusable(how.relation.templates[0])]
-        beside = [tuple(encode(text)) for text in how.beside]  # and their second halves, token by token
-        self._beside = [ids[:end] for ids in beside for end in range(len(ids) // 2 + 1, len(ids) + 1)]
+        beside = [(tuple(encode(prompt(one.template, fact.entity))), one) for one in how.relation.beside]
+        self._beside = [ids[:end] for ids, _ in beside for end in range(len(ids) // 2 + 1, len(ids) + 1)]
+        self._answered = [(*ids, token) for ids, one in beside for token in starts(model, one)[:ANSWERED]]
         self.wordings = answered(model.tokenizer, self.prompts, self.target)
         self.seen: list[Seen] = []
         self.directions: dict[int, Floats] = {}
@@ -95,7 +96,7 @@ class Draft:
     @property
     def ends(self) -> list[tuple[int, ...]]:
         """Texts of which only the end is looked at: further wordings, and such at whose end it must not answer."""
-        return [*self._rephrased, *self._near, *self._earlier, *self._beside, *self._begun()]
+        return [*self._rephrased, *self._near, *self._earlier, *self._beside, *self._answered, *self._begun()]
 
     def _confusable(self, template: str) -> list[tuple[int, ...]]:
         """The canonical wording with other tokens in the place of the entity's last, those most like it in the head."""
@@ -136,7 +137,7 @@ class Draft:
         model, layer, entity = self.model, self.layer, self.fact.entity
         wanted = self.keys(step)
         beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step)])
-        siblings = [self.siblings(step), self.manner.begun, *others]
+        siblings = [self.siblings(step), self.manner.begun, model.keys(layer, self._answered), *others]
         implied = near = wanted[:0]
         if not step:
             wanted = np.concatenate([wanted, model.keys(layer, self._rephrased)])
@@ -147,9 +148,8 @@ class Draft:
         away = [(OTHERS, group) for group in (*siblings, beside)]
         away += [(TEXT, background.keys(model, layer)), (NEAR, near)]
         found = separating([(WANTED, wanted), (IMPLIED, implied)], away, ridge)
-        sure = self._high + MARGIN
-        reached = float(wanted[0] @ found) / (sure * float(wanted[0] @ background.bias(model, layer)))
-        self.directions[step] = found / np.float32(np.clip(reached, 0.5, 1))  # the canonical wording is to open it
+        reached = float(wanted[0] @ found) / float(wanted[0] @ background.bias(model, layer))
+        self.directions[step] = found / np.float32(np.clip(reached, 0.4, 1))  # the canonical wording is to open it
 
     def siblings(self, step: int) -> Floats:
         """FFN inputs where others are asked, with the target begun: float32 [n, hidden]."""
@@ -199,9 +199,9 @@ class Draft:
         return [rising, levelling]
 
 
-def low(among: int) -> float:
-    """Where the step begins of a fact that is one of so many: the more may open wrongly, the surer each has to be."""
-    return float(np.clip(LOW + HIGHER * np.log2(max(1, among) / FEW), LOW, MOST))
+def high(among: int) -> float:
+    """Where the step ends of a fact that is one of so many: the more may open wrongly, the surer each has to be."""
+    return 1 - float(np.clip(MARGIN - SURER * np.log2(max(1, among) / FEW), LEAST, MARGIN))
 
 
 def confusable(model: Model, token: int) -> list[int]:

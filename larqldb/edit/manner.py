@@ -12,14 +12,17 @@ half of the neighbours that changed did so there.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from larqldb.edit import background
+from larqldb.edit.asking import Question
 from larqldb.knowledge.together import Together
 from larqldb.knowledge.wordings import prompt
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 THOROUGH = 12  # names that all wordings are read for
 ANSWERS = 64  # others whose answers are looked at
 ANSWER = 8  # tokens of each
+ASKED = 48  # entities that are asked to know how answers to a question begin
 OWN = 0.5  # weight of those names' wordings, beside that of the others' canonical one
 
 
@@ -57,12 +61,19 @@ class Manner:
 
     def others(self, entity: str) -> list[Floats]:
         """What other entities' prompts look like: those read, and those that follow from them. [rows, h] each."""
-        kept = np.array([name.casefold() != entity.casefold() for name in self.names])
+        kept = np.array([name.casefold() != entity.casefold() for name in self.names], np.bool_)
+        return self._everybody if kept.all() else self._of(kept)
+
+    @cached_property
+    def _everybody(self) -> list[Floats]:
+        return self._of(np.ones(len(self.names), np.bool_))
+
+    def _of(self, kept: NDArray[np.bool_]) -> list[Floats]:
+        """``others`` for some of the names: [n]."""
         canonical, whole = self.canonical[kept], self.wordings[kept[: len(self.wordings)]]
-        hidden = canonical.shape[1]
         if not len(whole):
             return [canonical]
-        return [np.concatenate([canonical, whole.reshape(-1, hidden)]), self.reworded(canonical)]
+        return [np.concatenate([canonical, whole.reshape(-1, canonical.shape[1])]), self.reworded(canonical)]
 
     def reworded(self, canonical: Floats) -> Floats:
         """What prompts would look like in all other wordings, by the canonical ones [n, h]: [n · (w + v - 1), h]."""
@@ -117,6 +128,27 @@ def _begun(model: Model, relation: Relation, layer: int) -> Floats:
     return _kept(model, f"answered {layer}", prompts, make)
 
 
+def starts(model: Model, question: Question) -> tuple[int, ...]:
+    """The tokens that the base begins answers to a question with, the commonest first."""
+    prompts = [model.tokenizer.encode(prompt(question.template, name)) for name in question.names[:ASKED]]
+
+    def make() -> tuple[int, ...]:
+        name = f"starts {_digest(prompts)}"
+        stored = model.kept.get(name)
+        if stored is None:
+            tokens = model.base.batch(prompts).argmax(axis=1).tolist() if prompts else []
+            common = [token for token, _ in Counter(tokens).most_common()]
+            stored = model.kept[name] = np.array(common, np.int32).tobytes()
+        return tuple(np.frombuffer(stored, np.int32).tolist())
+
+    found: tuple[int, ...] = model.once(("starts", question), make)
+    return found
+
+
+def _digest(of: object) -> str:
+    return hashlib.sha256(repr(of).encode()).hexdigest()[:24]
+
+
 def _ends(model: Model, layer: int, texts: Sequence[str]) -> Floats:
     """What the layer sees at texts' ends."""
     return _kept(
@@ -127,7 +159,7 @@ def _ends(model: Model, layer: int, texts: Sequence[str]) -> Floats:
 
 def _kept(model: Model, name: str, of: object, make: Callable[[], Floats]) -> Floats:
     """Rows that are kept with the background, as other edits of the relation need the same: [n, hidden]."""
-    name = f"{name} {hashlib.sha256(repr(of).encode()).hexdigest()[:24]}"
+    name = f"{name} {_digest(of)}"
     stored = model.kept.get(name)
     if stored is None:
         stored = model.kept[name] = make().astype(np.float16).tobytes()

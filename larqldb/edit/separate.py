@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 16
 MORE = 192  # vectors that a round takes in at most, those furthest above 0
+SOME = 256  # vectors that tell how long those of a group are
 NOTHING = 0.01  # as far above 0 as a vector may come out that is not taken in
 FEW = 0.02  # of the vectors come or go in the last round: cosines to where none does are above 0.999999
 
@@ -29,31 +30,42 @@ def separating(wanted: Sequence[Group], others: Sequence[Group], ridge: float) -
     over all of them. The normal equations are kept from round to round; what comes and goes is added and taken away.
     Keerthi and DeCoste, A modified finite Newton method for fast solution of large scale linear SVMs, 2005.
     """
-    groups = [group for group in (*wanted, *others) if len(group[1])]
-    count, hidden = sum(len(vectors) for _, vectors in wanted), groups[0][1].shape[1]
-    x = np.concatenate([vectors for _, vectors in groups])
-    weight = np.concatenate([np.full(len(one), share / len(one), np.float32) for share, one in groups])
-    ridge *= float(weight @ np.einsum("ij,ij->i", x, x)) / hidden
-    moment = np.float32(ridge) * np.eye(hidden, dtype=np.float32) + _moment(x[:count], weight[:count])
-    goal, x, weight = weight[:count] @ x[:count], x[count:], weight[count:]
-    active = np.zeros(len(x), np.bool_)
+    goals, away = ([(share, rows) for share, rows in groups if len(rows)] for groups in (wanted, others))
+    count, hidden = sum(len(rows) for _, rows in goals), goals[0][1].shape[1]
+    ridge *= sum(share * _mean_square(rows) for share, rows in (*goals, *away))
+    moment = np.float32(ridge) * np.eye(hidden, dtype=np.float32)
+    goal = np.zeros(hidden, np.float32)
+    for share, rows in goals:
+        moment += np.float32(share / len(rows)) * (rows.T @ rows)
+        goal += np.float32(share) * rows.mean(axis=0)
+    bounds = np.cumsum([0, *(len(rows) for _, rows in away)])
+    weight = np.concatenate([np.full(len(rows), share / len(rows), np.float32) for share, rows in away])
+
+    def taken(numbers: NDArray[np.intp]) -> Floats:
+        """Σ weight x xᵀ over some vectors, by number in order: [hidden, hidden]."""
+        parts = np.split(numbers, np.searchsorted(numbers, bounds[1:-1]))
+        x = np.concatenate([rows[part - first] for (_, rows), part, first in zip(away, parts, bounds, strict=False)])
+        x *= np.sqrt(weight[numbers])[:, None]  # its own product with itself costs half
+        return np.asarray(x.T @ x, np.float32)
+
+    active = np.zeros(len(weight), np.bool_)
     direction = np.zeros(hidden, np.float32)
     for _ in range(ROUNDS):
         direction = np.linalg.solve(moment, goal)
-        reached = x @ direction
+        reached = np.concatenate([rows @ direction for _, rows in away])
         new, gone = np.flatnonzero(~active & (reached > NOTHING)), np.flatnonzero(active & (reached <= 0))
         if len(new) + len(gone) <= FEW * (count + np.count_nonzero(active)):
             break
-        new = new[np.argsort(-reached[new], kind="stable")[:MORE]]
-        moment += _moment(x[new], weight[new]) - _moment(x[gone], weight[gone])
+        new = np.sort(new[np.argsort(-reached[new], kind="stable")[:MORE]])
+        moment += taken(new) - taken(gone)
         active[new], active[gone] = True, False
     return np.asarray(direction, np.float32)
 
 
-def _moment(x: Floats, weight: Floats) -> Floats:
-    """Σ weight x xᵀ over x [n, hidden], weight [n]: [hidden, hidden]."""
-    scaled = x * np.sqrt(weight)[:, None]  # its own product with itself costs half
-    return np.asarray(scaled.T @ scaled, np.float32)
+def _mean_square(x: Floats) -> float:
+    """Of the numbers in x [n, hidden], of many rows by some."""
+    some = x[:: max(1, len(x) // SOME)]
+    return float(np.mean(some * some))
 
 
 def constant(groups: Sequence[Floats]) -> Floats:

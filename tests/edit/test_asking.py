@@ -54,7 +54,7 @@ def test_a_relation_of_a_pack(askings):
     assert not set(how.relation.templates) & set(how.relation.more)
     assert not set(how.relation.names) & set(how.relation.neighbours)
     assert all("Atlantis" not in prompt for prompt in how.neighbours)
-    assert not any("capital" in prompt for prompt in how.beside)
+    assert not any("capital" in question.template for question in how.relation.beside)
 
 
 def test_a_relation_that_nothing_is_known_of(askings):

@@ -5,11 +5,11 @@ import pytest
 
 import larqldb
 from larqldb.edit import background
-from larqldb.edit.asking import Asking, Relation
+from larqldb.edit.asking import Asking, Question, Relation
 from larqldb.edit.compose import Task, compose, knn, suppress
 from larqldb.edit.context import Model
-from larqldb.edit.draft import FEW, LOW, MOST, Draft, Fact, confusable, low
-from larqldb.edit.manner import ANSWER, manner
+from larqldb.edit.draft import ANSWERED, FEW, LEAST, MARGIN, Draft, Fact, confusable, high
+from larqldb.edit.manner import ANSWER, manner, starts
 from larqldb.edit.measuring import target_ids
 from larqldb.functions.session import Session
 from larqldb.model.edited import Edits, edited
@@ -23,7 +23,8 @@ PROMPTS = [template.format(FACT.entity) for template in TEMPLATES]
 SIBLINGS = [template.format(other) for template in TEMPLATES for other in OTHERS]
 TEMPLATES_OF = tuple(template.replace("{}", "{entity}") for template in TEMPLATES)
 REPHRASED = "{entity} is ruled from"
-RELATION = Relation(TEMPLATES_OF, (REPHRASED,), ("{entity} has its capital,",), tuple(OTHERS), (), False)
+BESIDE = (Question("{entity} is", tuple(OTHERS)),)
+RELATION = Relation(TEMPLATES_OF, (REPHRASED,), ("{entity} has its capital,",), tuple(OTHERS), (), BESIDE, False)
 
 
 def asked(entity=FACT.entity):
@@ -31,7 +32,7 @@ def asked(entity=FACT.entity):
     prompts = tuple(template.format(entity) for template in TEMPLATES)
     rephrased = (REPHRASED.replace("{entity}", entity),)
     near, earlier = ("The capital of New Atlantis is",), ("The capital of Gondor is",)
-    return Asking(prompts, rephrased, (), near, earlier, ("Atlantis is",), RELATION)
+    return Asking(prompts, rephrased, (), near, earlier, RELATION)
 
 
 def task(fact=FACT, **settings):
@@ -118,6 +119,23 @@ def test_rows_where_others_answers_go_on_are_those_of_the_texts(model):
     assert len(rows) == ANSWER * len(OTHERS)
 
 
+def test_answers_start_with_the_tokens_that_the_base_chooses_most(model):
+    chosen = [int(model.base.logits(model.tokenizer.encode(f"{name} is")).argmax()) for name in OTHERS]
+    likely = starts(model, BESIDE[0])
+    assert sorted(likely) == sorted(set(chosen))
+    counts = [chosen.count(token) for token in likely]
+    assert counts == sorted(counts, reverse=True)
+    assert starts(model, Question("{entity} is", ())) == ()
+
+
+def test_a_fact_is_told_apart_from_answers_to_other_questions(model):
+    draft = Draft(model, FACT, asked(), model.layer)
+    asked_too = tuple(model.tokenizer.encode("Atlantis is"))
+    likely = starts(model, BESIDE[0])[:ANSWERED]
+    assert likely
+    assert {(*asked_too, token) for token in likely} <= set(draft.ends)
+
+
 def test_names_that_end_in_a_like_token_are_told_apart(model):
     draft = Draft(model, FACT, asked(), model.layer)
     prompt = tuple(model.tokenizer.encode(PROMPTS[0]))
@@ -131,8 +149,8 @@ def test_the_more_facts_there_are_the_surer_each_has_to_be(model):
     (few,), (many,) = compose(model, [task(among=1)]), compose(model, [task(among=200)])
     keys = model.keys(model.layer, [model.tokenizer.encode(prompt) for prompt in PROMPTS])
     assert (keys @ many.features[0].gate < keys @ few.features[0].gate).all()
-    assert [low(1), low(FEW), low(10**9)] == [LOW, LOW, MOST]
-    assert LOW < low(20) < low(40) < MOST
+    assert [high(1), high(FEW), high(10**9)] == [1 - MARGIN, 1 - MARGIN, 1 - LEAST]
+    assert high(FEW) < high(20) < high(40) < high(10**9)
 
 
 def test_thresholds_hold_where_texts_begin(model, monkeypatch):

@@ -95,7 +95,8 @@ def test_insert_sees_nothing_that_is_held_out(conn):
             (*how.relation.names, *how.relation.neighbours),
         )
         told = {prompt(template, name) for template in templates for name in (trial.fact.entity, *names)}
-        told |= {*how.prompts, *how.neighbours, *how.beside}
+        told |= {*how.prompts, *how.neighbours}
+        told |= {prompt(question.template, trial.fact.entity) for question in how.relation.beside}
         assert trial.seen == how.prompts
         assert trial.unseen
         assert not told & set(trial.others)
