@@ -8,9 +8,10 @@ features turn it into a step
 
 that is 0 up to ``low``, 1 from ``high`` on and straight between, so that wordings never seen get the whole push or
 next to none, and other texts none at all. ``high`` is a little below what g·x is on the canonical wording, the less so
-the more facts there are. The thresholds come from a direction b with b·x near 1 for every x. Most of the push is in proportion to how much x asks for the relation at all
-(``manner``), or looks like the target begun. What is pushed is the token's own direction in the head, whitened by how
-the tokens' directions spread, so that no other token rises with it.
+the more facts there are. The thresholds come from a direction b with b·x near 1 for every x. Most of the push is in
+proportion to how much x asks for the relation at all (``manner``), or looks like the target begun. What is pushed is
+the token's own direction in the head, whitened by how the tokens' directions spread, so that no other token rises with
+it.
 """
 
 from __future__ import annotations

@@ -130,9 +130,9 @@ def _begun(model: Model, relation: Relation, layer: int) -> Floats:
 
 def starts(model: Model, question: Question) -> tuple[int, ...]:
     """The tokens that the base begins answers to a question with, the commonest first."""
-    prompts = [model.tokenizer.encode(prompt(question.template, name)) for name in question.names[:ASKED]]
 
     def make() -> tuple[int, ...]:
+        prompts = [model.tokenizer.encode(prompt(question.template, name)) for name in question.names[:ASKED]]
         name = f"starts {_digest(prompts)}"
         stored = model.kept.get(name)
         if stored is None:
