@@ -38,13 +38,14 @@ RIDGE = np.float32(6e-2)  # of the mean variance of a coordinate
 
 def texts(model: Model) -> list[list[int]]:
     """Token ids of texts the base model makes up, some that begin as any text may, some about a thing named."""
-    stored = model.kept.get("background")
-    if stored is None:
+
+    def make() -> bytes:
         _tell()
         named = [f"{pack.facts[len(pack.facts) // 3].entity} is" for pack in packs.builtin()][::2]
         beginnings = [model.tokenizer.encode(beginning) for beginning in (*BEGINNINGS, *named)]
-        stored = model.kept["background"] = json.dumps(write(model.base, beginnings, TOKENS, SEED)).encode()
-    made: list[list[int]] = json.loads(stored)
+        return json.dumps(write(model.base, beginnings, TOKENS, SEED)).encode()
+
+    made: list[list[int]] = json.loads(model.stored("background", make))
     return made
 
 
@@ -106,12 +107,12 @@ def _tell() -> None:
 
 
 def _keys(model: Model, layer: int) -> Floats:
-    name = f"background keys {layer}"
-    stored = model.kept.get(name)
-    if stored is None:
+    def make() -> bytes:
         seen = model.reader(layer).read([*texts(model), *_questions(model)])
         found = np.concatenate([one.inputs for one in seen]).astype(np.float16)
-        stored = model.kept[name] = b"".join({row.tobytes(): None for row in found})  # what several begin with, once
+        return b"".join({row.tobytes(): None for row in found})  # what several begin with, once
+
+    stored = model.stored(f"background keys {layer}", make)
     return np.frombuffer(stored, np.float16).reshape(-1, model.network.hidden).astype(np.float32)
 
 

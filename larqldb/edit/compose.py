@@ -199,7 +199,7 @@ def _features(draft: Draft, pushes: dict[int, float], alpha: float | None) -> tu
 
 def _row(draft: Draft, step: int, push: float) -> KeyRow:
     key = draft.directions[step]
-    wanted, nearest = _cosines(key, draft.keys(step)), float(_cosines(key, draft.siblings(step)).max(initial=0))
+    wanted, nearest = _cosines(key, draft.keys(step)), float(_cosines(key, draft.siblings(step)[0]).max(initial=0))
     least = max(float(wanted.mean()) / 2, min(APART * nearest, float(wanted.min())))
     value = np.asarray(draft.push_direction(draft.target[step]) * np.float32(push), np.float32)
     return KeyRow(draft.layer, key, value, least)

@@ -67,12 +67,12 @@ class Model:
     @cached_property
     def head_moment(self) -> Floats:
         """How the tokens' directions spread: the second moment of the head's rows, float32 [hidden, hidden]."""
-        stored = self.kept.get("head moment")
-        if stored is None:
+
+        def make() -> bytes:
             rows = self.head[:: max(1, len(self.head) // ROWS)].astype(np.float32)
-            moment = rows.T @ rows / len(rows)
-            stored = self.kept["head moment"] = moment.tobytes()
-        return np.frombuffer(stored, np.float32).reshape(self.network.hidden, self.network.hidden)
+            return np.asarray(rows.T @ rows / len(rows), np.float32).tobytes()
+
+        return np.frombuffer(self.stored("head moment", make), np.float32).reshape(self.network.hidden, -1)
 
     def written(self, layer: int) -> str:
         """The result that added features add to, before any norm."""
@@ -81,6 +81,13 @@ class Model:
     def once(self, name: Any, make: Callable[[], Any]) -> Any:
         """What does not depend on edits, made once in a process."""
         return _of_graph(self.base, name, make)
+
+    def stored(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """What does not depend on edits, made once and kept by its name."""
+        found = self.kept.get(name)
+        if found is None:
+            found = self.kept[name] = make()
+        return found
 
     def whitening(self, layer: int) -> Floats:
         """Makes of a row of the head what raises its token and as little else as may be: float32 [hidden, hidden]."""

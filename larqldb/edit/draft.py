@@ -138,13 +138,13 @@ class Draft:
         model, layer, entity = self.model, self.layer, self.fact.entity
         wanted = self.keys(step)
         beside = np.concatenate([model.keys(layer, self._beside), self._elsewhere(step)])
-        siblings = [self.siblings(step), self.manner.begun, model.keys(layer, self._answered), *others]
+        siblings = [*self.siblings(step), self.manner.begun, model.keys(layer, self._answered), *others]
         implied = near = wanted[:0]
         if not step:
             wanted = np.concatenate([wanted, model.keys(layer, self._rephrased)])
             implied, near = self.manner.implied(entity, wanted), model.keys(layer, self._near)
             earlier = model.keys(layer, self._earlier)
-            siblings += [*self.manner.others(entity)[1:], np.concatenate([earlier, self.manner.reworded(earlier)])]
+            siblings.append(np.concatenate([earlier, self.manner.reworded(earlier)]))
         ridge = RIDGE if self._ridge is None else self._ridge
         away = [(OTHERS, group) for group in (*siblings, beside)]
         away += [(TEXT, background.keys(model, layer)), (NEAR, near)]
@@ -152,11 +152,11 @@ class Draft:
         reached = float(wanted[0] @ found) / float(wanted[0] @ background.bias(model, layer))
         self.directions[step] = found / np.float32(np.clip(reached, 0.4, 1))  # the canonical wording is to open it
 
-    def siblings(self, step: int) -> Floats:
-        """FFN inputs where others are asked, with the target begun: float32 [n, hidden]."""
+    def siblings(self, step: int) -> list[Floats]:
+        """FFN inputs where others are asked, with the target begun: groups, those that were read first: [n, hidden]."""
         if step:
-            return self.model.keys(self.layer, [(*ids, *self.target[:step]) for ids in self._siblings])
-        return self.manner.others(self.fact.entity)[0]
+            return [self.model.keys(self.layer, [(*ids, *self.target[:step]) for ids in self._siblings])]
+        return self.manner.others(self.fact.entity)
 
     def _elsewhere(self, step: int) -> Floats:
         """FFN inputs where another token of the target is due, or it is over: [n, hidden].

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from larqldb.edit import background
-from larqldb.edit.asking import Question
 from larqldb.knowledge.together import Together
 from larqldb.knowledge.wordings import prompt
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from larqldb.edit.asking import Relation
+    from larqldb.edit.asking import Question, Relation
     from larqldb.edit.context import Model
 
     Floats = NDArray[np.float32]
@@ -130,19 +129,18 @@ def _begun(model: Model, relation: Relation, layer: int) -> Floats:
 
 def starts(model: Model, question: Question) -> tuple[int, ...]:
     """The tokens that the base begins answers to a question with, the commonest first."""
-
-    def make() -> tuple[int, ...]:
-        prompts = [model.tokenizer.encode(prompt(question.template, name)) for name in question.names[:ASKED]]
-        name = f"starts {_digest(prompts)}"
-        stored = model.kept.get(name)
-        if stored is None:
-            tokens = model.base.batch(prompts).argmax(axis=1).tolist() if prompts else []
-            common = [token for token, _ in Counter(tokens).most_common()]
-            stored = model.kept[name] = np.array(common, np.int32).tobytes()
-        return tuple(np.frombuffer(stored, np.int32).tolist())
-
-    found: tuple[int, ...] = model.once(("starts", question), make)
+    found: tuple[int, ...] = model.once(("starts", question), lambda: _starts(model, question))
     return found
+
+
+def _starts(model: Model, question: Question) -> tuple[int, ...]:
+    prompts = [model.tokenizer.encode(prompt(question.template, name)) for name in question.names[:ASKED]]
+
+    def make() -> bytes:
+        tokens = model.base.batch(prompts).argmax(axis=1).tolist() if prompts else []
+        return np.array([token for token, _ in Counter(tokens).most_common()], np.int32).tobytes()
+
+    return tuple(np.frombuffer(model.stored(f"starts {_digest(prompts)}", make), np.int32).tolist())
 
 
 def _digest(of: object) -> str:
@@ -159,10 +157,7 @@ def _ends(model: Model, layer: int, texts: Sequence[str]) -> Floats:
 
 def _kept(model: Model, name: str, of: object, make: Callable[[], Floats]) -> Floats:
     """Rows that are kept with the background, as other edits of the relation need the same: [n, hidden]."""
-    name = f"{name} {_digest(of)}"
-    stored = model.kept.get(name)
-    if stored is None:
-        stored = model.kept[name] = make().astype(np.float16).tobytes()
+    stored = model.stored(f"{name} {_digest(of)}", lambda: make().astype(np.float16).tobytes())
     return np.frombuffer(stored, np.float16).reshape(-1, model.network.hidden).astype(np.float32)
 
 

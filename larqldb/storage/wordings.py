@@ -21,11 +21,11 @@ def templates(db: apsw.Connection, relation: str) -> list[str]:
 
 
 def entities(db: apsw.Connection, relation: str) -> list[str]:
-    """The entities that the relation is known to be of."""
+    """The entities that the relation is known to be of, without those of facts that edits inserted."""
     rows = fetch(
         db,
         "SELECT entity FROM facts WHERE relation = ?1 COLLATE NOCASE UNION "
-        "SELECT entity FROM edges WHERE relation = ?1 COLLATE NOCASE AND source <> 'static'",
+        "SELECT entity FROM edges WHERE relation = ?1 COLLATE NOCASE AND source NOT IN ('static', 'insert')",
         (relation,),
     )
     return [entity for (entity,) in rows]

@@ -67,3 +67,12 @@ def test_a_relation_that_nothing_is_known_of(askings):
 def test_facts_inserted_before_are_known(conn):
     conn.execute("INSERT INTO EDGES (entity, relation, target) VALUES ('Gondor', 'capital', 'Paris')")
     assert "The capital of Gondor is" in Askings(conn.session.db).of("Atlantis", "capital").earlier
+
+
+def test_facts_inserted_change_nobody_that_is_asked_of_a_relation(conn):
+    """Else all that is read of others would be read again at each fact about a new entity."""
+    before = Askings(conn.database).of("Gondor", "capital").relation
+    conn.execute("INSERT INTO EDGES (entity, relation, target) VALUES ('Atlantis', 'capital', 'Poseidon')")
+    after = Askings(conn.database).of("Gondor", "capital")
+    assert after.relation == before
+    assert after.earlier == ("The capital of Atlantis is",)
