@@ -196,6 +196,7 @@ class Runner:
         options = ort.SessionOptions()
         options.log_severity_level = QUIET
         options.intra_op_num_threads = self._threads
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs the cores are others'
         self._weights.fit(model, options)
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
