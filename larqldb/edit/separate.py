@@ -69,7 +69,7 @@ def _solution(moment: Floats, goal: Floats, start: Floats) -> Floats:
     By conjugate gradients (Hestenes and Stiefel, 1952): some 25 products with the matrix, where elimination costs
     ``hidden``/3 of them.
     """
-    x, missing = start, goal - moment @ start
+    x, missing = start, np.asarray(goal - moment @ start, np.float32)
     towards, size = missing, float(missing @ missing)
     for _ in range(len(goal)):
         if size <= EXACT**2 * float(goal @ goal):
