@@ -6,14 +6,15 @@ the network; forward passes and linear algebra are all it takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from larqldb.edit.draft import Draft, Fact
-from larqldb.edit.trial import Trial
+from larqldb.edit.trial import Trial, Way
 from larqldb.model.edited import AddedFeature, KeyRow
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ MOST_LIKELY = 256  # tokens among which that is looked for
 RESERVE = 1.25  # times the push that is just enough
 PUSHES = ((0.35, 0.5, 0.7, 1.0), (1.4, 2.0, 2.8))  # of the residual's length, the rest if the first do not do
 TOGETHER = 16  # facts that are read in one go
+TRIED = 8  # facts whose pushes are tried in one go
 APART = 1.1  # times the cosine of the nearest sibling are rows looked up from
 JOINT = 256  # facts that are told apart from each other
 
@@ -66,14 +68,18 @@ def compose(model: Model, tasks: Sequence[Task]) -> list[Composed]:
     """
     made: list[Composed] = []
     for drafts in _drafts(model, tasks):
-        for draft, others, task in zip(drafts, _others(drafts), tasks[len(made) :], strict=False):
-            trial = Trial(draft)
-            before = trial.before()
-            steps = [step for step in range(len(draft.target)) if step == 0 or before[:, step].min() < KNOWN]
-            for step in steps:
-                draft.separate(step, others)
-            pushes = _search(trial, steps, 1.0, ENOUGH) | _ending(trial)
-            made.append(Composed(_features(draft, pushes, task.alpha)))
+        others = _others(drafts)
+        for trial in _trials(drafts):
+            steps = {}
+            for number, (draft, beside) in enumerate(zip(trial.drafts, others, strict=False)):
+                least = trial.before[number].min(axis=0)
+                steps[number] = [step for step in range(len(draft.target)) if step == 0 or least[step] < KNOWN]
+                for step in steps[number]:
+                    draft.separate(step, beside)
+            pushes, ends = _search(trial, steps, 1.0, ENOUGH), _endings(trial)
+            for number, draft in enumerate(trial.drafts):
+                found = pushes[number] | ends.get(number, {})
+                made.append(Composed(_features(draft, found, tasks[len(made)].alpha)))
     return made
 
 
@@ -84,10 +90,12 @@ def suppress(model: Model, tasks: Sequence[Task]) -> list[Composed]:
     """
     made: list[Composed] = []
     for drafts in _drafts(model, tasks):
-        for draft, task in zip(drafts, tasks[len(made) :], strict=False):
-            draft.separate(0, ())
-            pushes = _search(Trial(draft), [0], -1.0, 1 - LITTLE)
-            made.append(Composed(_features(draft, pushes, task.alpha)))
+        for trial in _trials(drafts):
+            for draft in trial.drafts:
+                draft.separate(0, ())
+            pushes = _search(trial, {number: [0] for number in range(len(trial.drafts))}, -1.0, 1 - LITTLE)
+            for number, draft in enumerate(trial.drafts):
+                made.append(Composed(_features(draft, pushes[number], tasks[len(made)].alpha)))
     return made
 
 
@@ -98,13 +106,17 @@ def knn(model: Model, tasks: Sequence[Task]) -> list[tuple[KeyRow, ...]]:
     """
     made: list[tuple[KeyRow, ...]] = []
     for drafts in _drafts(model, tasks):
-        for draft, others, task in zip(drafts, _others(drafts), tasks[len(made) :], strict=False):
-            steps = range(len(draft.target))
-            for step in steps:
-                draft.separate(step, others)
-            pushes = _search(Trial(draft), steps, 1.0, ENOUGH)
-            scale = 1.0 if task.alpha is None else task.alpha
-            made.append(tuple(_row(draft, step, push * scale) for step, push in pushes.items()))
+        others = _others(drafts)
+        for trial in _trials(drafts):
+            steps = {number: range(len(draft.target)) for number, draft in enumerate(trial.drafts)}
+            for number, (draft, beside) in enumerate(zip(trial.drafts, others, strict=False)):
+                for step in steps[number]:
+                    draft.separate(step, beside)
+            pushes = _search(trial, steps, 1.0, ENOUGH)
+            for number, draft in enumerate(trial.drafts):
+                alpha = tasks[len(made)].alpha
+                scale = 1.0 if alpha is None else alpha
+                made.append(tuple(_row(draft, step, push * scale) for step, push in pushes[number].items()))
     return made
 
 
@@ -147,44 +159,60 @@ def _others(drafts: Sequence[Draft]) -> Iterator[list[Floats]]:
         yield [np.concatenate(group) for group in (others, begun) if group]
 
 
-def _search(trial: Trial, steps: Sequence[int], sign: float, enough: float) -> dict[int, float]:
+def _trials(drafts: Sequence[Draft]) -> Iterator[Trial]:
+    """Trials of the drafts in order, as many in one as are tried together."""
+    for _, same in groupby(drafts, lambda draft: draft.layer):
+        here = list(same)
+        for start in range(0, len(here), TRIED):
+            yield Trial(here[start : start + TRIED])
+
+
+def _search(
+    trial: Trial, steps: Mapping[int, Sequence[int]], sign: float, enough: float
+) -> dict[int, dict[int, float]]:
     """The least push for each step, among those tried, with which every wording comes near enough, else the best one.
 
     That is a probability of at least ``enough``, or with a ``sign`` of -1 of at most 1 - ``enough``. Some reserve is
-    added.
+    added. ``steps`` and what is found are by draft.
     """
-    draft = trial.draft
-    best = dict.fromkeys(steps, (-1.0, 0.0))
+    best = {number: dict.fromkeys(some, (-1.0, 0.0)) for number, some in steps.items()}
     for shares in PUSHES:
-        open_steps = [step for step in steps if best[step][0] < enough]
-        if not open_steps:
+        ways = []
+        for number, found in best.items():
+            asked = [step for step, (worst, _) in found.items() if worst < enough]
+            held = {step: push for step, (_, push) in found.items() if step not in asked}
+            size = {step: sign * trial.drafts[number].size(step) for step in asked}
+            ways += [
+                Way(number, held | {step: share * size[step] for step in asked}, asked) for share in shares if asked
+            ]
+        if not ways:
             break
-        held = {step: best[step][1] for step in steps if step not in open_steps}
-        tried = [held | {step: sign * share * draft.size(step) for step in open_steps} for share in shares]
-        reached = trial.probabilities(tried, open_steps)
-        for place, step in enumerate(open_steps):
-            counted = draft.is_open(step)  # a wording that is half told apart would ask for twice the push
-            for pushes, chances in zip(tried, reached[:, counted], strict=True):
-                worst = float(chances[:, place].min() if sign > 0 else 1 - chances[:, place].max())
-                if best[step][0] < min(worst, enough):
-                    best[step] = worst, pushes[step]
-    return {step: push * RESERVE for step, (_, push) in best.items()}
+        for way, chances in zip(ways, trial.probabilities(ways), strict=True):
+            for step, column in zip(way.steps, chances.T, strict=True):
+                # a wording that is half told apart would ask for twice the push
+                counted = column[trial.drafts[way.number].is_open(step)]
+                worst = float(counted.min() if sign > 0 else 1 - counted.max())
+                if best[way.number][step][0] < min(worst, enough):
+                    best[way.number][step] = worst, way.pushes[step]
+    return {number: {step: push * RESERVE for step, (_, push) in found.items()} for number, found in best.items()}
 
 
-def _ending(trial: Trial) -> dict[int, float]:
-    """The push that ends a target which the model would go on with as if it were the beginning of a name."""
-    draft, following = trial.draft, trial.logits[:, -1]
-    text = draft.model.tokenizer.text
-    if not any(_continues(text(int(token))) for token in following.argmax(axis=1)):
-        return {}
-    likeliest = np.argsort(-following[0], kind="stable")[:MOST_LIKELY]
-    end = next((int(token) for token in likeliest if not _continues(text(int(token)))), None)
-    if end is None:
-        return {}
-    step = len(draft.target)
-    draft.separate(step, ())
-    draft.tokens = (*draft.target, end)
-    return _search(trial, [step], 1.0, ENDED)
+def _endings(trial: Trial) -> dict[int, dict[int, float]]:
+    """The pushes that end targets which the model would go on with as if they were beginnings of names, by draft."""
+    steps = {}
+    text = trial.drafts[0].model.tokenizer.text
+    for number, (draft, following) in enumerate(zip(trial.drafts, trial.following, strict=True)):
+        if not any(_continues(text(int(token))) for token in following.argmax(axis=1)):
+            continue
+        likeliest = np.argsort(-following[0], kind="stable")[:MOST_LIKELY]
+        end = next((int(token) for token in likeliest if not _continues(text(int(token)))), None)
+        if end is None:
+            continue
+        step = len(draft.target)
+        draft.separate(step, ())
+        draft.tokens = (*draft.target, end)
+        steps[number] = [step]
+    return _search(trial, steps, 1.0, ENDED)
 
 
 def _continues(text: str) -> bool:

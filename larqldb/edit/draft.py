@@ -8,10 +8,10 @@ features turn it into a step
 
 that is 0 up to ``low``, 1 from ``high`` on and straight between, so that wordings never seen get the whole push or
 next to none, and other texts none at all. ``high`` is a little below what g·x is on the canonical wording, the less so
-the more facts there are. The thresholds come from a direction b with b·x near 1 for every x. Most of the push is in
-proportion to how much x asks for the relation at all (``manner``), or looks like the target begun. What is pushed is
-the token's own direction in the head, whitened by how the tokens' directions spread, so that no other token rises with
-it.
+the more facts there are and the farther anything else comes. The thresholds come from a direction b with b·x near 1 for
+every x. Most of the push is in proportion to how much x asks for the relation at all (``manner``), or looks like the
+target begun. What is pushed is the token's own direction in the head, whitened by how the tokens' directions spread, so
+that no other token rises with it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-MARGIN, LEAST = 0.12, 0.03  # how far before the canonical wording the step ends, with few facts and with very many
+MARGIN, LEAST = 0.22, 0.13  # how far before the canonical wording the step ends, with few facts and with very many
 FEW = 10  # facts: up to here it ends farthest before
 SURER = 0.021  # how much nearer it ends with each doubling of their number
-WIDTH = 0.05  # of the step
+WIDTH = 0.05  # of the step, and how far it begins above what it is told apart from …
+NEAREST = 0.02  # … but it ends so far before the canonical wording
 RIDGE = 0.05  # of directions
 # What groups of vectors count. Were names like the entity's to count as much as all others, and 6 wordings read instead
 # of 18, then at thresholds where a fact opens on one of 200 prompts of others, it opens on 43 % of wordings never seen,
@@ -74,8 +75,7 @@ class Draft:
     ) -> None:
         encode = model.tokenizer.encode
         self.model, self.fact, self.layer, self._ridge = model, fact, layer, ridge
-        self._high = high(among)
-        self._low = self._high - WIDTH
+        self._among = among
         self.prompts = [tuple(encode(wording)) for wording in how.prompts]
         self.target = tuple(target_ids(model.tokenizer, fact.target))
         self.tokens = self.target  # that are pushed to, step by step; one more where the target is to be ended
@@ -91,6 +91,7 @@ class Draft:
         self.wordings = answered(model.tokenizer, self.prompts, self.target)
         self.seen: list[Seen] = []
         self.directions: dict[int, Floats] = {}
+        self._high: dict[int, float] = {}
         self._towards: dict[int, Floats] = {}
         self._begins: dict[int, Floats] = {}
 
@@ -146,11 +147,17 @@ class Draft:
             earlier = model.keys(layer, self._earlier)
             siblings.append(np.concatenate([earlier, self.manner.reworded(earlier)]))
         ridge = RIDGE if self._ridge is None else self._ridge
-        away = [(OTHERS, group) for group in (*siblings, beside)]
-        away += [(TEXT, background.keys(model, layer)), (NEAR, near)]
-        found = separating([(WANTED, wanted), (IMPLIED, implied)], away, ridge)
-        reached = float(wanted[0] @ found) / float(wanted[0] @ background.bias(model, layer))
-        self.directions[step] = found / np.float32(np.clip(reached, 0.4, 1))  # the canonical wording is to open it
+        away = [(OTHERS, group) for group in (*siblings, beside)] + [(TEXT, background.keys(model, layer))]
+        found = separating([(WANTED, wanted), (IMPLIED, implied)], [*away, (NEAR, near)], ridge)
+        found = found / np.float32(np.clip(self._parts(found, wanted[:1])[0], 0.4, 1))  # the canonical is to open it
+        nearest = max(float(self._parts(found, group).max(initial=0)) for _, group in away)
+        self.directions[step] = found
+        self._high[step] = min(max(high(self._among), nearest + 2 * WIDTH), 1 - NEAREST)
+
+    def _parts(self, direction: Floats, seen: Floats) -> Floats:
+        """How far a direction goes on FFN inputs [n, hidden], in parts of b·x: [n]."""
+        along = seen @ np.stack([direction, background.bias(self.model, self.layer)], axis=1)
+        return np.asarray(along[:, 0] / along[:, 1], np.float32)
 
     def siblings(self, step: int) -> list[Floats]:
         """FFN inputs where others are asked, with the target begun: groups, those that were read first: [n, hidden]."""
@@ -174,8 +181,7 @@ class Draft:
 
     def is_open(self, step: int) -> NDArray[np.bool_]:
         """On which wordings a step is taken whole: [wordings]; the first counts as one of them."""
-        keys = self.keys(step)
-        found = keys @ self.directions[step] >= self._high * (keys @ background.bias(self.model, self.layer))
+        found = self._parts(self.directions[step], self.keys(step)) >= self._high[step]
         found[0] = True
         return np.asarray(found, np.bool_)
 
@@ -195,8 +201,9 @@ class Draft:
         g, b, down = self.directions[step], background.bias(model, layer), self.push_direction(self.tokens[step])
         down = down * np.float32(push / (STEEPNESS * WIDTH))
         up = self._asks(step) if model.network.gated else None
-        rising = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(self._low) * b), up, down)
-        levelling = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(self._high) * b), up, -down)
+        end = self._high[step]
+        rising = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(end - WIDTH) * b), up, down)
+        levelling = AddedFeature(layer, np.float32(STEEPNESS) * (g - np.float32(end) * b), up, -down)
         return [rising, levelling]
 
 
@@ -233,8 +240,3 @@ def push_direction(model: Model, layer: int, token: int) -> Floats:
     """A token's direction in the head as a layer's features write it, whitened, of length 1: float32 [hidden]."""
     found = model.whitening(layer) @ model.head[token]
     return np.asarray(found / np.linalg.norm(found), np.float32)
-
-
-def chain(seen: Seen, prompt: Sequence[int], steps: int) -> Seen:
-    """The part of a text where its prompt's last token and what follows it stand."""
-    return seen.part(slice(len(prompt) - 1, len(prompt) - 1 + steps))

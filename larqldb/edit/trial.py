@@ -1,14 +1,15 @@
-"""What pushes would do: the end of the network run on a fact's wordings, several pushes at once."""
+"""What pushes would do: the end of the network run on facts' wordings, several pushes at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from larqldb.edit.forest import ROOT, Forest
-from larqldb.edit.measuring import chances, probabilities
+from larqldb.edit.measuring import chances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,54 +20,70 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 
-class Trial:
-    """A draft's wordings, read up to where the answer is due; from there every trial goes on.
+@dataclass(frozen=True)
+class Way:
+    """Pushes for some steps of a draft, by its ``number`` in a trial, and the ``steps`` that are looked at."""
 
-    ``logits`` [wordings, steps + 1, vocab]: without a push, where each token of the target is due and behind it.
+    number: int
+    pushes: dict[int, float]
+    steps: Sequence[int]
+
+
+class Trial:
+    """Drafts of a layer, their wordings read up to where the answer is due; from there every trial goes on.
+
+    Without a push, by draft: ``before`` [wordings, steps], each target token's probability after those before it, and
+    ``following`` [wordings, vocab], logits behind the target.
     """
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        model, layer, steps = draft.model, draft.layer, len(draft.target) + 1
-        forest = Forest([(*ids, *draft.target) for ids in draft.prompts])
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.drafts = drafts
+        self._model = model = drafts[0].model
+        forest = Forest([(*ids, *draft.target) for draft in drafts for ids in draft.prompts])
         residuals = np.empty((len(forest), model.network.hidden), np.float32)
-        for path, seen in zip(forest.paths, draft.seen, strict=True):
-            residuals[path] = seen.residual[: len(path)]
-        end, self._reading = model.tail(layer).begin().more(forest.parents, residuals)
-        self._starts = [int(path[-steps - 1]) if len(path) > steps else ROOT for path in forest.paths]
-        self._due: list[Seen] = [
-            seen.part(slice(len(path) - steps, len(path))) for path, seen in zip(forest.paths, draft.seen, strict=True)
-        ]
-        due = end[np.stack([path[-steps:] for path in forest.paths])]
-        self.logits: Floats = model.base.head(due.reshape(-1, due.shape[-1])).reshape(*due.shape[:2], -1)
+        paths = iter(forest.paths)
+        self._places = [[next(paths) for _ in draft.prompts] for draft in drafts]
+        for draft, places in zip(drafts, self._places, strict=True):
+            for path, seen in zip(places, draft.seen, strict=True):
+                residuals[path] = seen.residual[: len(path)]
+        end, self._reading = model.tail(drafts[0].layer).begin().more(forest.parents, residuals)
+        due, tokens = [], []
+        for draft, places in zip(drafts, self._places, strict=True):
+            due.append(np.stack([end[path[-len(draft.target) - 1 :]] for path in places]))
+            tokens.append(np.tile(draft.target, len(places)))
+        asked = [some[:, :-1].reshape(-1, end.shape[1]) for some in due]
+        before, _ = chances(model.base.head, np.concatenate(asked), np.concatenate(tokens))
+        parts = np.split(before, np.cumsum([len(some) for some in asked])[:-1])
+        self.before = [part.reshape(some.shape[0], -1) for part, some in zip(parts, due, strict=True)]
+        logits = model.base.head(np.concatenate([some[:, -1] for some in due]))
+        self.following = np.split(logits, np.cumsum([len(some) for some in due])[:-1])
 
-    def before(self) -> Floats:
-        """Without a push: each target token's probability after those before it, [wordings, steps]."""
-        due = self.logits[:, :-1]
-        tokens = np.tile(self.draft.target, len(due))
-        return probabilities(due.reshape(-1, due.shape[-1]), tokens).reshape(due.shape[:2])
-
-    def probabilities(self, tried: Sequence[dict[int, float]], steps: Sequence[int]) -> Floats:
-        """Of tokens at some steps after those before them, pushed in several ways: [ways, wordings, steps]."""
-        draft = self.draft
-        end = self._end(tried, max(steps) + 1)[:, :, list(steps)]
-        tokens = np.tile([draft.tokens[step] for step in steps], end.shape[0] * end.shape[1])
-        probability, _ = chances(draft.model.base.head, end.reshape(-1, end.shape[-1]), tokens)
-        return probability.reshape(end.shape[:-1])
-
-    def _end(self, tried: Sequence[dict[int, float]], steps: int) -> Floats:
-        """Final residuals where tokens are due, pushed in several ways: [ways, wordings, steps, hidden]."""
-        residuals = np.concatenate([part[:steps] for pushes in tried for part in self._pushed(pushes)])
+    def probabilities(self, ways: Sequence[Way]) -> list[Floats]:
+        """Of the tokens at each way's steps after those before them: [wordings, steps] for each."""
+        residuals: list[Floats] = []
         parents: list[int] = []
-        for number in range(len(tried) * len(self._due)):
-            first = len(self._reading) + len(parents)
-            parents += [self._starts[number % len(self._due)], *range(first, first + steps - 1)]
-        end, _ = self._reading.more(parents, residuals)
-        return end.reshape(len(tried), len(self._due), steps, -1)
+        looked: list[int] = []
+        tokens: list[int] = []
+        for way in ways:
+            draft, steps = self.drafts[way.number], max(way.steps) + 1
+            for path, seen in zip(self._places[way.number], self._pushed(way), strict=True):
+                first = len(self._reading) + len(parents)
+                start = len(path) - len(draft.target) - 2
+                looked += [len(parents) + step for step in way.steps]
+                tokens += [draft.tokens[step] for step in way.steps]
+                parents += [int(path[start]) if start >= 0 else ROOT, *range(first, first + steps - 1)]
+                residuals.append(seen.residual[:steps])
+        end, _ = self._reading.more(parents, np.concatenate(residuals))
+        found, _ = chances(self._model.base.head, end[looked], tokens)
+        shapes = [(len(self._places[way.number]), len(way.steps)) for way in ways]
+        parts = np.split(found, np.cumsum([wordings * steps for wordings, steps in shapes])[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def _pushed(self, pushes: dict[int, float]) -> list[Floats]:
+    def _pushed(self, way: Way) -> list[Seen]:
         """What the layer leaves behind where tokens are due and behind the target, on each wording."""
-        draft = self.draft
-        features = [feature for step, push in pushes.items() for feature in draft.features(step, push)]
-        part = draft.model.features(draft.layer, features)
-        return [draft.model.added(draft.layer, seen, part).residual for seen in self._due]
+        draft = self.drafts[way.number]
+        features = [feature for step, push in way.pushes.items() for feature in draft.features(step, push)]
+        part = self._model.features(draft.layer, features)
+        ends = [len(ids) - 1 for ids in draft.prompts]
+        due = [seen.part(slice(end, end + len(draft.target) + 1)) for seen, end in zip(draft.seen, ends, strict=True)]
+        return [self._model.added(draft.layer, seen, part) for seen in due]

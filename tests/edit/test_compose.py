@@ -1,5 +1,7 @@
 """What composing an edit promises, on small random models of several families."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,22 @@ from larqldb.edit import background
 from larqldb.edit.asking import Asking, Question, Relation
 from larqldb.edit.compose import Task, compose, knn, suppress
 from larqldb.edit.context import Model
-from larqldb.edit.draft import ANSWERED, FEW, LEAST, MARGIN, Draft, Fact, confusable, high
+from larqldb.edit.draft import (
+    ANSWERED,
+    FEW,
+    LEAST,
+    MARGIN,
+    NEAREST,
+    STEEPNESS,
+    WIDTH,
+    Draft,
+    Fact,
+    confusable,
+    high,
+)
 from larqldb.edit.manner import ANSWER, manner, starts
 from larqldb.edit.measuring import target_ids
+from larqldb.edit.trial import Trial, Way
 from larqldb.functions.session import Session
 from larqldb.model.edited import Edits, edited
 from larqldb.storage.database import open_database
@@ -145,12 +160,54 @@ def test_names_that_end_in_a_like_token_are_told_apart(model):
     assert set(exchanged) <= set(draft.ends)
 
 
-def test_the_more_facts_there_are_the_surer_each_has_to_be(model):
-    (few,), (many,) = compose(model, [task(among=1)]), compose(model, [task(among=200)])
-    keys = model.keys(model.layer, [model.tokenizer.encode(prompt) for prompt in PROMPTS])
-    assert (keys @ many.features[0].gate < keys @ few.features[0].gate).all()
+def test_the_more_facts_there_are_the_surer_each_has_to_be():
     assert [high(1), high(FEW), high(10**9)] == [1 - MARGIN, 1 - MARGIN, 1 - LEAST]
     assert high(FEW) < high(20) < high(40) < high(10**9)
+
+
+def test_facts_are_tried_together_as_each_alone(model):
+    drafts = [
+        Draft(model, fact, asked(fact.entity), model.layer, 1e-6)
+        for fact in (FACT, Fact("Gondor", "capital", "Rome"), Fact("Atlantis", "capital", "Bonn"))
+    ]
+    for draft in drafts:
+        draft.read()
+        for step in range(len(draft.target)):
+            draft.separate(step, ())
+    ways = [
+        Way(number, dict.fromkeys(range(len(draft.target)), push), [len(draft.target) - 1])
+        for number, draft in enumerate(drafts)
+        for push in (0.5, 2.0)
+    ]
+    trial = Trial(drafts)
+    found = trial.probabilities(ways)
+    for number, draft in enumerate(drafts):
+        alone = Trial([draft])
+        np.testing.assert_allclose(trial.before[number], alone.before[0], rtol=1e-3)
+        np.testing.assert_allclose(trial.following[number], alone.following[0], atol=1e-3)
+        mine = [(way, chances) for way, chances in zip(ways, found, strict=True) if way.number == number]
+        for (_, chances), other in zip(
+            mine, alone.probabilities([replace(way, number=0) for way, _ in mine]), strict=True
+        ):
+            assert chances.shape == (len(PROMPTS), 1)
+            np.testing.assert_allclose(chances, other, rtol=1e-3)
+
+
+@pytest.mark.parametrize("ridge", [0.01, 0.1, 1.0])
+def test_gates_stay_shut_on_all_that_a_fact_is_told_apart_from(model, ridge):
+    """As far as that comes less near than the canonical wording; the larger the ridge, the nearer it comes."""
+    draft = Draft(model, FACT, asked(), model.layer, ridge)
+    draft.read()
+    canonical, level = draft.keys(0)[0], background.bias(model, model.layer)
+    text = background.keys(model, model.layer)
+    alike = canonical + np.float32(0.3) * (text - canonical)
+    draft.separate(0, [alike])
+    rising, levelling = draft.features(0, 1.0)
+    assert canonical @ levelling.gate > -0.1 * STEEPNESS
+    for seen in (alike, text):
+        seen = seen[seen @ level > 0]
+        nearest = (seen @ draft.directions[0]) / (seen @ level)
+        assert (seen @ rising.gate)[nearest < 1 - NEAREST - 2 * WIDTH].max() <= 1e-3 * STEEPNESS
 
 
 def test_thresholds_hold_where_texts_begin(model, monkeypatch):
