@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-MARGIN, LEAST = 0.22, 0.13  # how far before the canonical wording the step ends, with few facts and with very many
+MARGIN, LEAST = 0.25, 0.13  # how far before the canonical wording the step ends, with few facts and with very many
 FEW = 10  # facts: up to here it ends farthest before
-SURER = 0.021  # how much nearer it ends with each doubling of their number
+SURER = 0.028  # how much nearer it ends with each doubling of their number
 WIDTH = 0.05  # of the step, and how far it begins above what it is told apart from …
 NEAREST = 0.02  # … but it ends so far before the canonical wording
 RIDGE = 0.05  # of directions

@@ -105,8 +105,9 @@ def by_key(path: Path, given: argparse.Namespace) -> Runs:
 def pararel(path: Path, given: argparse.Namespace) -> Runs:
     """INSERT on entities and with wordings that are not larqldb's own."""
     if DATA.exists():
-        facts, ways = held_out(max(given.held_out, *given.sizes))
-        yield from _inserted("INSERT, ParaRel and LRE", path, (given.held_out, given.sizes, 0), facts, wordings=ways)
+        facts, ways = held_out(max(given.held_out, given.sequential, *given.sizes))
+        sizes = given.held_out, given.sizes, given.sequential
+        yield from _inserted("INSERT, ParaRel and LRE", path, sizes, facts, wordings=ways)
 
 
 def _inserted(name: str, path: Path, sizes: tuple[int, Sequence[int], int], *facts: Any, **settings: Any) -> Runs:
