@@ -53,20 +53,13 @@ class Task:
     among: int = 1
 
 
-@dataclass(frozen=True)
-class Composed:
-    """Features for a fact."""
-
-    features: tuple[AddedFeature, ...]
-
-
-def compose(model: Model, tasks: Sequence[Task]) -> list[Composed]:
+def compose(model: Model, tasks: Sequence[Task]) -> list[tuple[AddedFeature, ...]]:
     """Features that let the model answer each fact's wordings with its target.
 
     What its siblings are asked must keep its answer, and so must the other facts. A task's layer is where features are
     added (None: ``model.layer``), its alpha multiplies the push that was found.
     """
-    made: list[Composed] = []
+    made: list[tuple[AddedFeature, ...]] = []
     for drafts in _drafts(model, tasks):
         others = _others(drafts)
         for trial in _trials(drafts):
@@ -79,23 +72,23 @@ def compose(model: Model, tasks: Sequence[Task]) -> list[Composed]:
             pushes, ends = _search(trial, steps, 1.0, ENOUGH), _endings(trial)
             for number, draft in enumerate(trial.drafts):
                 found = pushes[number] | ends.get(number, {})
-                made.append(Composed(_features(draft, found, tasks[len(made)].alpha)))
+                made.append(_features(draft, found, tasks[len(made)].alpha))
     return made
 
 
-def suppress(model: Model, tasks: Sequence[Task]) -> list[Composed]:
+def suppress(model: Model, tasks: Sequence[Task]) -> list[tuple[AddedFeature, ...]]:
     """Features that keep the model from answering facts' wordings with their targets; arguments as for ``compose``.
 
     They push away from the target's first token, and from nothing else.
     """
-    made: list[Composed] = []
+    made: list[tuple[AddedFeature, ...]] = []
     for drafts in _drafts(model, tasks):
         for trial in _trials(drafts):
             for draft in trial.drafts:
                 draft.separate(0, ())
             pushes = _search(trial, {number: [0] for number in range(len(trial.drafts))}, -1.0, 1 - LITTLE)
             for number, draft in enumerate(trial.drafts):
-                made.append(Composed(_features(draft, pushes[number], tasks[len(made)].alpha)))
+                made.append(_features(draft, pushes[number], tasks[len(made)].alpha))
     return made
 
 

@@ -33,6 +33,7 @@ MOST_SEEN = 192 << 20  # bytes of what layers see that are kept
 MOST_KEYS = 65536  # ends of texts that are kept
 WHITENING = 1e-2  # of the head's mean variance
 ROWS = 16384  # of the head are looked at for how its tokens differ
+OF_TEXTS = ("seen", "ends")  # kept by these names: whole texts, and what stands at their ends
 
 
 @dataclass(eq=False)
@@ -202,6 +203,13 @@ class Model:
 
 # by session: a graph with edits in the same layers is the same, whatever the edits
 _by_session: WeakKeyDictionary[InferenceSession, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def forget_texts(base: Runner) -> None:
+    """Forget what a network's layers saw of texts; what was found out about relations and the background stays."""
+    for name, known in _made(base).items():
+        if name[0] in OF_TEXTS:
+            known.clear()
 
 
 def _made(runner: Runner) -> dict[Any, Any]:

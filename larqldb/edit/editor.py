@@ -360,7 +360,7 @@ class Editor:
             ]  # fmt: skip
         following: dict[int, int] = {}
         return [
-            self._numbered(each, made.features, following)
+            self._numbered(each, made, following)
             for each, made in zip(plain, compose.compose(self.model, tasks), strict=True)
         ]
 
@@ -368,7 +368,7 @@ class Editor:
         """The operations that make the model stop answering a fact of its own."""
         task = compose.Task(Fact(edge.entity, edge.relation, edge.target), how)
         (made,) = compose.suppress(self.model, [task])
-        return self._numbered(self._hiding(edge), made.features, {})
+        return self._numbered(self._hiding(edge), made, {})
 
     def _numbered(
         self, plain: Operation, features: Sequence[AddedFeature], following: dict[int, int]

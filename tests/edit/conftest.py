@@ -12,7 +12,7 @@ import pytest
 
 import larqldb
 from larqldb.edit import editor
-from larqldb.edit.compose import Composed, Task
+from larqldb.edit.compose import Task
 from larqldb.model.edited import AddedFeature, KeyRow
 
 
@@ -23,7 +23,7 @@ def _looked(model: Any, wordings: Any, layer: int) -> tuple[list[list[int]], Any
     return ids, lambda more: looking.observe(more)[name][-1]
 
 
-def compose(model: Any, tasks: Any) -> list[Composed]:
+def compose(model: Any, tasks: Any) -> list[tuple[AddedFeature, ...]]:
     """One feature for each token of the target: it answers to the input after the first wording and what went before.
 
     What it writes is the token's row of the head, strong enough for a model of random weights. No siblings are spared.
@@ -31,7 +31,7 @@ def compose(model: Any, tasks: Any) -> list[Composed]:
     return [_compose(model, task) for task in tasks]
 
 
-def _compose(model: Any, task: Task) -> Composed:
+def _compose(model: Any, task: Task) -> tuple[AddedFeature, ...]:
     layer = model.network.layers - 1 if task.layer is None else task.layer
     ids, look = _looked(model, task.how.prompts[:1], layer)
     made, known = [], list(ids[0])
@@ -43,13 +43,13 @@ def _compose(model: Any, task: Task) -> Composed:
         up = (x / (x @ x)).astype(np.float32) if model.network.gated else None
         made.append(AddedFeature(layer, gate, up, down.astype(np.float32)))
         known.append(token)
-    return Composed(tuple(made))
+    return tuple(made)
 
 
-def suppress(model: Any, tasks: Any) -> list[Composed]:
+def suppress(model: Any, tasks: Any) -> list[tuple[AddedFeature, ...]]:
     """The same with the other sign, for the first token."""
-    features = [_compose(model, task).features[0] for task in tasks]
-    return [Composed((AddedFeature(one.layer, one.gate, one.up, -one.down),)) for one in features]
+    features = [_compose(model, task)[0] for task in tasks]
+    return [(AddedFeature(one.layer, one.gate, one.up, -one.down),) for one in features]
 
 
 def knn(model: Any, tasks: Any) -> list[tuple[KeyRow, ...]]:

@@ -9,7 +9,7 @@ import larqldb
 from larqldb.edit import background
 from larqldb.edit.asking import Asking, Question, Relation
 from larqldb.edit.compose import Task, compose, knn, suppress
-from larqldb.edit.context import Model
+from larqldb.edit.context import Model, forget_texts
 from larqldb.edit.draft import (
     ANSWERED,
     FEW,
@@ -25,6 +25,7 @@ from larqldb.edit.draft import (
 )
 from larqldb.edit.manner import ANSWER, manner, starts
 from larqldb.edit.measuring import target_ids
+from larqldb.edit.reading import Reader
 from larqldb.edit.trial import Trial, Way
 from larqldb.functions.session import Session
 from larqldb.model.edited import Edits, edited
@@ -79,23 +80,23 @@ def _probability(model, runner, prompt, target):
 def test_a_composed_fact_is_more_probable_than_before(model):
     before = _probability(model, model.runner, PROMPTS[0], target_ids(model.tokenizer, FACT.target))
     (made,) = compose(model, [task()])
-    after = edited(model.runner, Edits(made.features))
+    after = edited(model.runner, Edits(made))
     target = target_ids(model.tokenizer, FACT.target)
     assert _probability(model, after, PROMPTS[0], target) > 10 * before
-    assert {feature.layer for feature in made.features} == {model.layer}
+    assert {feature.layer for feature in made} == {model.layer}
 
 
 def test_alpha_multiplies_what_features_write(model):
     (made,) = compose(model, [task()])
     (half,) = compose(model, [task(alpha=0.5, layer=model.layer)])
-    for feature, weaker in zip(made.features, half.features, strict=True):
+    for feature, weaker in zip(made, half, strict=True):
         np.testing.assert_array_equal(weaker.gate, feature.gate)
         np.testing.assert_allclose(weaker.down, feature.down / 2, rtol=1e-5)
 
 
 def test_composing_again_gives_the_same_numbers(model):
     first, second = (compose(model, [task()])[0] for _ in range(2))
-    for one, other in zip(first.features, second.features, strict=True):
+    for one, other in zip(first, second, strict=True):
         assert (one.gate.tobytes(), one.down.tobytes()) == (other.gate.tobytes(), other.down.tobytes())
 
 
@@ -105,7 +106,7 @@ def test_a_suppressed_answer_loses_its_probability(model):
     fact = Fact(FACT.entity, FACT.relation, model.tokenizer.text(answer).strip() or "Paris")
     first = target_ids(model.tokenizer, fact.target)[:1]
     (made,) = suppress(model, [task(fact)])
-    after = edited(model.runner, Edits(made.features))
+    after = edited(model.runner, Edits(made))
     assert _probability(model, after, PROMPTS[0], first) < _probability(model, model.runner, PROMPTS[0], first)
 
 
@@ -247,7 +248,7 @@ def test_keys_are_read_once(model, monkeypatch):
 def test_what_a_layer_sees_with_edits_is_what_the_edited_network_makes(model):
     (made,) = compose(model, [task()])
     layer, texts = model.layer, [tuple(model.tokenizer.encode(prompt)) for prompt in PROMPTS]
-    changed = model.with_more(made.features)
+    changed = model.with_more(made)
     names = [f"layers.{layer}.{kind}" for kind in ("ffn_input", "residual")]
     runner = changed.runner.changed(lambda _: None, {}, expose=names)
     for ids, seen in zip(texts, changed.seen(layer, texts), strict=True):
@@ -262,7 +263,7 @@ def test_facts_made_together_open_less_on_each_other_than_alone(model):
     keys = model.keys(model.layer, [model.tokenizer.encode(prompt.format(other.entity)) for prompt in TEMPLATES])
 
     def opened(made):
-        part = model.features(model.layer, made.features[:2])
+        part = model.features(model.layer, made[:2])
         return float((keys @ part.gate[0]).max())
 
     (alone,), (together, _) = compose(model, [task()]), compose(model, [task(), task(other)])
@@ -275,8 +276,24 @@ def test_a_later_edit_is_part_of_the_end_of_the_network(model):
             model.runner, model.base, model.tokenizer, model.head, model.final_norm, model.post_norms, model.kept
         )
     (late,) = compose(model, [task(layer=model.network.layers - 1)])
-    changed = model.with_more(late.features)
+    changed = model.with_more(late)
     ids = model.tokenizer.encode(PROMPTS[0])
     (seen,) = changed.seen(0, [ids])
     end, _ = changed.tail(0).begin().more(range(-1, len(ids) - 1), seen.residual)
     np.testing.assert_allclose(model.base.head(end[-1:])[0], changed.runner.logits(ids), rtol=1e-3, atol=1e-3)
+
+
+def test_texts_are_read_once_until_they_are_forgotten(model, monkeypatch):
+    reads = []
+    read = Reader.read
+    monkeypatch.setattr(Reader, "read", lambda reader, texts: reads.extend(texts) or read(reader, texts))
+    texts = [tuple(model.tokenizer.encode(prompt)) for prompt in ("Sand and salt", "Sand and snow")]
+    keys = model.keys(model.layer, texts)
+    model.seen(model.layer, texts[:1])
+    assert reads == [*texts, texts[0]]
+    model.keys(model.layer, texts)
+    model.seen(model.layer, texts[:1])
+    assert len(reads) == 3
+    forget_texts(model.base)
+    np.testing.assert_array_equal(model.keys(model.layer, texts), keys)
+    assert reads[3:] == texts
