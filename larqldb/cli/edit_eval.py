@@ -72,7 +72,7 @@ def edit_eval(
     neighbours  other entities, same relation: whole answers that stay as they were
     others      the same entity in other relations: answers that stay
     kl          divergence on unrelated text, in nats: mean over positions, then kl_most, the largest
-    seconds     of INSERT a fact, without its report and with it
+    seconds     of INSERT a fact, without its report and with it, or of COMPACT MAJOR
     """
     from larqldb.cli.progress import progress_bar
 

@@ -37,7 +37,7 @@ class Result:
     ``efficacy``: the target is what the model says on the inserted wording; ``exact``: it says no more than that;
     ``seen``, ``unseen``: the target is what it says on wordings that INSERT did and did not see; ``neighbours``,
     ``others``: answers of other entities, and of the same in other relations where it can be asked, that are as before.
-    KL in nats, ``seconds`` of INSERT a fact, without the report.
+    KL in nats, ``seconds`` of INSERT a fact, without the report, or of COMPACT MAJOR.
     """
 
     run: str
@@ -135,6 +135,7 @@ class Evaluation:
     ) -> None:
         self._connection, self._progress = connection, progress
         self._statement = f"INSERT INTO EDGES (entity, relation, target) VALUES (?, ?, ?) MODE {mode.upper()}"
+        self._composes = mode == "compose"
         self.done = self.total = 0
         db = connection.database
         given = wordings or {}
@@ -156,7 +157,7 @@ class Evaluation:
         """Single edits, then batches, then edits one after the other; as many as there are facts."""
         single, sequential = min(single, len(self.trials)), min(sequential, len(self.trials))
         sizes = [size for size in batches if size <= len(self.trials)]
-        self.total = 1 + single + sum(sizes) + sequential
+        self.total = 1 + single + sum(sizes) + sequential + bool(sequential and self._composes)
         yield from ([self.single(single)] if single else ())
         for size in sizes:
             yield self.together(size)
@@ -207,7 +208,10 @@ class Evaluation:
         return tally.result(f"{size} together", [seconds]), tally
 
     def sequential(self, count: int) -> Iterator[tuple[Result, Tally]]:
-        """Facts inserted one after the other; all so far are asked again at each of ``CHECKPOINTS`` and at the end."""
+        """Facts inserted one after the other; all so far are asked again at each of ``CHECKPOINTS`` and at the end.
+
+        And once more after COMPACT MAJOR, where they are features; its seconds are of a fact, too.
+        """
         seconds: list[float] = []
         for number, trial in enumerate(self.trials[:count], 1):
             self._step("one after the other")
@@ -216,6 +220,14 @@ class Evaluation:
                 tally = Tally()
                 self.measure.look(self._network(), self.trials[:number], tally)
                 yield tally.result(f"{number} one after the other", seconds), tally
+        if self._composes:
+            self._step("COMPACT MAJOR")
+            tally = Tally()
+            start = time.perf_counter()
+            self._connection.execute("COMPACT MAJOR")
+            spent = time.perf_counter() - start
+            self.measure.look(self._network(), self.trials[:count], tally)
+            yield tally.result(f"{count}, then COMPACT MAJOR", [spent / count]), tally
         self._connection.rollback()
 
     def _insert(self, some: Sequence[Trial], *, reports: bool = False) -> float:

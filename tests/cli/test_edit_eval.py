@@ -25,7 +25,8 @@ def test_the_file_stays_as_it_is(larqldb, tiny_vindex, facts, tmp_path):
     done = larqldb("edit-eval", tiny_vindex, *options)
     assert (done.code, done.err) == (0, "")
     rows = json.loads(done.out)
-    assert [row["run"] for row in rows] == ["single", "3 together", "3 one after the other"]
+    runs = ["single", "3 together", "3 one after the other", "3, then COMPACT MAJOR"]
+    assert [row["run"] for row in rows] == runs
     assert all(tuple(row) == COLUMNS for row in rows)
     assert hashlib.sha256(tiny_vindex.read_bytes()).digest() == before
     assert sorted(tmp_path.iterdir()) == sorted([*there, whole])

@@ -188,8 +188,8 @@ def test_an_evaluation_leaves_nothing_behind(conn):
     logits = conn.session.runner.logits([5, 6, 7])
     assert len(evaluation.prepare()) == len({trial.fact.relation for trial in evaluation.trials})
     runs = [result for result, _ in evaluation.run(2, (3, 1000), 4)]
-    assert [result.run for result in runs] == ["single", "3 together", "4 one after the other"]
-    assert [result.facts for result in runs] == [2, 3, 4]
+    assert [result.run for result in runs] == ["single", "3 together", "4 one after the other", "4, then COMPACT MAJOR"]
+    assert [result.facts for result in runs] == [2, 3, 4, 4]
     assert all(0 <= result.unseen <= 1 and result.kl >= 0 for result in runs)
     assert conn.execute("SELECT count(*) FROM inserted_facts").fetchone() == (0,)
     assert np.array_equal(conn.session.runner.logits([5, 6, 7]), logits)
