@@ -161,6 +161,22 @@ def test_names_that_end_in_a_like_token_are_told_apart(model):
     assert set(exchanged) <= set(draft.ends)
 
 
+def test_steps_begin_above_names_that_end_in_a_like_token(model, monkeypatch):
+    draft = Draft(model, FACT, asked(), model.layer)
+    draft.read()
+    alike = model.keys(draft.layer, draft._confusable)
+    farthest = 0.8
+
+    def parts(self, direction, seen):
+        return np.where((seen[:, None] == alike).all(axis=2).any(axis=1), farthest, 0.0)
+
+    monkeypatch.setattr(Draft, "_parts", parts)
+    draft.separate(0, ())
+    rising, _ = draft.features(0, 1.0)
+    begins = (STEEPNESS * draft.directions[0] - rising.gate) / background.bias(model, draft.layer) / STEEPNESS
+    np.testing.assert_allclose(begins, farthest + WIDTH, rtol=1e-3)
+
+
 def test_the_more_facts_there_are_the_surer_each_has_to_be():
     assert [high(1), high(FEW), high(10**9)] == [1 - MARGIN, 1 - MARGIN, 1 - LEAST]
     assert high(FEW) < high(20) < high(40) < high(10**9)
