@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 MARGIN, LEAST = 0.25, 0.13  # how far before the canonical wording the step ends, with few facts and with very many
 FEW = 10  # facts: up to here it ends farthest before
 SURER = 0.028  # how much nearer it ends with each doubling of their number
-WIDTH = 0.05  # of the step, and how far it begins above what it is told apart from …
+WIDTH = 0.05  # of the step, and how far it begins above what it is told apart from, but names much like the entity's …
 NEAREST = 0.02  # … but it ends so far before the canonical wording
 RIDGE = 0.05  # of directions
 # What groups of vectors count. Were names like the entity's to count as much as all others, and 6 wordings read instead
 # of 18, then at thresholds where a fact opens on one of 200 prompts of others, it opens on 43 % of wordings never seen,
-# not on 73 % (60 facts, SmolLM2, 10,663 prompts). Steps begin above names with another last token all the same: that
-# costs a wording in 50, and else a fact of Oruridor, or Place0, is one of Orurider and of Place1 to Place8, too.
+# not on 73 % (60 facts, SmolLM2, 10,663 prompts). But steps begin where names with another last token do, which costs
+# a wording in 50: else a fact of Oruridor, or Place0, is one of Orurider and of Place1 to Place8, too.
 WANTED, IMPLIED, OTHERS, TEXT, NEAR = 2.0, 1.0, 3.0, 10.0, 0.15
 FIRM = np.float32(0.3)  # of a push, however little the relation is asked for: wordings never seen ask by half as much
 STEEPNESS = 100.0  # β
@@ -155,10 +155,11 @@ class Draft:
         alike = np.concatenate([near, confusable])
         found = separating([(WANTED, wanted), (IMPLIED, implied)], [*away, (NEAR, alike)], ridge)
         found = found / np.float32(np.clip(self._parts(found, wanted[:1])[0], 0.4, 1))  # the canonical is to open it
-        apart = [*(group for _, group in away), confusable]
-        nearest = max(float(self._parts(found, group).max(initial=0)) for group in apart)
+        groups = (*(rows for _, rows in away), confusable)
+        farthest = [float(self._parts(found, group).max(initial=0)) for group in groups]
+        begin = max(WIDTH + max(farthest[:-1]), farthest[-1])
         self.directions[step] = found
-        self._high[step] = min(max(high(self._among), nearest + 2 * WIDTH), 1 - NEAREST)
+        self._high[step] = min(max(high(self._among), begin + WIDTH), 1 - NEAREST)
 
     def _parts(self, direction: Floats, seen: Floats) -> Floats:
         """How far a direction goes on FFN inputs [n, hidden], in parts of b·x: [n]."""
